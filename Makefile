@@ -1,0 +1,58 @@
+# `make` alone lists what there is. Works with GNU Make 3.81.
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+ARGS ?=
+REQUIRE ?=
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv from requirements.lock (done at once when nothing changed)
+	@scripts/setup
+
+run: setup ## start the whole service, nothing else needed; Ctrl-C ends it
+	@exec scripts/quietly $(BIN)/notify up $(ARGS)
+
+test: setup ## run all tests; REQUIRE=all: none may be skipped; ARGS='-k name': passed to pytest
+	@REQUIRE='$(REQUIRE)' $(BIN)/python -m pytest $(ARGS)
+
+check: setup ## formatting, lint, types, import rules, dead code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/ty check src
+	$(BIN)/lint-imports --cache-dir .cache/import-linter
+	$(BIN)/vulture
+
+format: setup ## format the code and repair what ruff can repair
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+migrate: setup ## bring the database to the newest schema
+	@$(BIN)/notify migrate $(ARGS)
+
+crash-test: setup ## kill the service again and again and count what was lost
+	@$(BIN)/python -m tests.crash $(ARGS)
+
+fuzz: setup ## send generated requests to the API
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+load-test: setup ## measure the service under load
+	@$(BIN)/python -m tests.load $(ARGS)
+
+settings-docs: setup ## write docs/settings.md from the code
+	@$(BIN)/python -m notification_service.settings > docs/settings.md.new
+	@mv docs/settings.md.new docs/settings.md
+
+lock: setup ## write requirements.lock from pyproject.toml; ARGS=--upgrade: with the newest versions
+	@scripts/lock $(ARGS)
+
+build: setup ## build the wheel into dist/
+	@$(BIN)/python scripts/build.py
+
+clean: ## remove everything that was made, .venv too
+	rm -rf .venv .cache build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+.PHONY: help setup run test check format migrate crash-test fuzz load-test settings-docs lock build clean
