@@ -1,0 +1,1 @@
+"""Accepts, routes, delivers and tracks every notification a product sends."""

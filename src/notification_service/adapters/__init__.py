@@ -1,0 +1,1 @@
+"""One folder per port, one file per technology; the file's name is the setting's value."""

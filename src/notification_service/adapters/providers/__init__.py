@@ -1,0 +1,1 @@
+"""Who takes a message to its receiver: one file for each provider."""

@@ -1,0 +1,1 @@
+"""The store on SQLite and PostgreSQL: the only room that knows SQL."""

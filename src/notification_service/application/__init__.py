@@ -1,0 +1,1 @@
+"""What the service does (accept, deliver, sweep, intervene), written against ports only."""

@@ -1,0 +1,1 @@
+"""The HTTP API: parse, authorise, delegate, and answer in the caller's profile."""

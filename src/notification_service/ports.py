@@ -1,0 +1,349 @@
+"""Every port on one page: what the application needs from the outside, and what each guarantees.
+
+Each sentence of a method's docstring is a test in the port's conformance suite.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from notification_service.domain.channels import ChannelType
+from notification_service.domain.mailbox import MailboxFilter, MailboxMessage, MailboxMessageId
+from notification_service.domain.notification import (
+    Claim,
+    DeadLetter,
+    DeadLetterId,
+    Entry,
+    Message,
+    Notification,
+    NotificationId,
+    Page,
+    Reason,
+    Settlement,
+    Status,
+)
+from notification_service.domain.people import User
+
+# --- accept -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """One caller's name for one request; `fingerprint` tells whether a repeat is the same request."""
+
+    caller: str
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """The answer a successful request got, byte for byte."""
+
+    fingerprint: bytes
+    status_code: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """The notifications of one request and, when it has a key, the answer to keep beside them."""
+
+    notifications: tuple[Notification, ...]
+    key: IdempotencyKey | None = None
+    answer: StoredAnswer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How much work there is."""
+
+    pending: int
+    queued: int
+    sending: int
+    dead_letters: int
+    oldest_due: timedelta
+    """How long the longest waiting due notification has been due; zero when none is."""
+
+
+class NotificationStore(Protocol):
+    """The truth. Each method is one transaction; a failed one leaves nothing behind.
+
+    Every method raises `StoreUnavailableError` when the database is out of reach.
+    """
+
+    def now(self) -> datetime:
+        """The database's time as last measured: never ahead of it, read without asking it."""
+
+    async def add_many(
+        self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta
+    ) -> Sequence[StoredAnswer | None]:
+        """Store all acceptances at once, together with their idempotency keys.
+
+        Returns, in the order given, None for each acceptance that is now stored, and for one whose key is
+        taken already the answer kept under it (nothing of that acceptance is stored). Two acceptances with
+        the same key in one call behave like one after the other. Keys are kept for `keep_answers`; one past
+        its time counts as absent.
+        """
+
+    async def find_answers(self, keys: Sequence[IdempotencyKey]) -> Sequence[StoredAnswer | None]:
+        """Return the answer kept under each key, in the order given, or None."""
+
+    async def claim(
+        self,
+        channel: ChannelType,
+        *,
+        limit: int,
+        lease: timedelta,
+        ids: Sequence[NotificationId] | None = None,
+    ) -> Sequence[Claim]:
+        """Take at most `limit` due notifications of a channel: pending or queued becomes sending.
+
+        The most urgent first, then the longest due. No notification is claimed twice while its lease, which
+        the database's clock measures, holds. What is expired, final or not yet due is never returned. With
+        `ids`, only those.
+        """
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[NotificationId]:
+        """Write down what claims led to, each with its line of history, and return which took effect.
+
+        One takes effect only while its notification is `sending` under the claim's epoch; a late one is
+        added to the history as such (unless `record_when_late` is false) and changes nothing else. `sent_at`
+        is set once. A dead letter is stored with the settlement that made it.
+        """
+
+    async def lost_claims(self, *, limit: int) -> Sequence[Claim]:
+        """Return claims whose lease has run out by the database's clock, the longest lost first."""
+
+    async def expire(self, *, limit: int) -> int:
+        """Turn at most `limit` waiting notifications past their `expires_at` into expired ones; count them."""
+
+    async def forget_answers(self, *, limit: int) -> int:
+        """Delete at most `limit` idempotency keys past their time; count them."""
+
+    async def check(self) -> str:
+        """Return a line about the database (product and version) after asking it something."""
+
+    async def backlog(self) -> Backlog:
+        """Count what waits, what is being sent and what is dead, for gauges."""
+
+
+# --- look and intervene -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationFilter:
+    """Which notifications to list; what is None or empty doesn't narrow."""
+
+    user_id: str | None = None
+    statuses: frozenset[Status] = frozenset()
+    channel: ChannelType | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    reference: str | None = None
+
+
+class NotificationArchive(Protocol):
+    """What happened to notifications, for those who ask; and the transitions that people ask for."""
+
+    async def get(self, notification_id: NotificationId) -> Notification | None:
+        """Return the notification, or None."""
+
+    async def find(
+        self, where: NotificationFilter, *, limit: int, after: NotificationId | None = None
+    ) -> Page[Notification]:
+        """Return the newest `limit` that match and come after `after` in that order; quick at any depth."""
+
+    async def page(
+        self, where: NotificationFilter, *, number: int, size: int
+    ) -> tuple[Sequence[Notification], int]:
+        """Return the page numbered from 1, newest first, and how many match in all."""
+
+    async def history(self, notification_id: NotificationId) -> Sequence[Entry]:
+        """Return every attempt and decision, oldest first."""
+
+    async def cancel(self, notification_id: NotificationId) -> Notification | None:
+        """Cancel a waiting notification and return it; None when its state forbids it or it doesn't exist."""
+
+    async def retry(
+        self, notification_id: NotificationId, *, by: str, status: Status
+    ) -> Notification | None:
+        """Grant a failed notification a fresh budget, due now, as `status`; mark its open dead letter redriven.
+
+        Returns None when its state forbids it or it doesn't exist. `retry_count` goes on counting.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterFilter:
+    """Which dead letters to list or redrive; what is None doesn't narrow."""
+
+    reason: Reason | None = None
+    channel: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    redriven: bool | None = False
+
+
+class DeadLetterStore(Protocol):
+    """Everything parked."""
+
+    async def get(self, dead_letter_id: DeadLetterId) -> DeadLetter | None:
+        """Return the dead letter, or None."""
+
+    async def find(
+        self, where: DeadLetterFilter, *, limit: int, after: DeadLetterId | None = None
+    ) -> Page[DeadLetter]:
+        """Return the newest `limit` that match and come after `after` in that order."""
+
+    async def redrive(self, ids: Sequence[DeadLetterId], *, by: str, status: Status) -> Sequence[DeadLetter]:
+        """Give each open dead letter's notification a fresh budget, due now, as `status`.
+
+        Returns those that were redriven; one already redriven, or whose notification is no longer failed, is
+        left alone.
+        """
+
+    async def redrive_matching(
+        self, where: DeadLetterFilter, *, by: str, status: Status, limit: int
+    ) -> int:
+        """Redrive at most `limit` open dead letters that match, the oldest first; count them."""
+
+
+class UserStore(Protocol):
+    """Who may sign in."""
+
+    async def add(self, user: User) -> bool:
+        """Store a new user; False when the name is taken."""
+
+    async def get(self, user_id: str) -> User | None:
+        """Return the user, or None."""
+
+    async def everybody(self) -> Sequence[User]:
+        """Return all users by name."""
+
+    async def set_password_hash(self, user_id: str, password_hash: str) -> bool:
+        """Replace the password's hash; False when there is no such user."""
+
+    async def set_disabled(self, user_id: str, *, disabled: bool) -> bool:
+        """Shut a user out or let it in again; False when there is no such user."""
+
+
+class MailboxStore(Protocol):
+    """What the mailbox provider kept instead of sending."""
+
+    async def put_many(self, messages: Sequence[MailboxMessage]) -> None:
+        """Store all messages at once."""
+
+    async def get(self, message_id: MailboxMessageId) -> MailboxMessage | None:
+        """Return the message, or None."""
+
+    async def find(
+        self, where: MailboxFilter, *, limit: int, after: MailboxMessageId | None = None
+    ) -> Page[MailboxMessage]:
+        """Return the newest `limit` that match and come after `after` in that order."""
+
+    async def clear(self, where: MailboxFilter) -> int:
+        """Delete what matches; count it."""
+
+
+# --- move -------------------------------------------------------------------------------------------
+
+
+class Wakeups(Protocol):
+    """Tells waiting workers, in this process and others, that a channel has due work. May be lost."""
+
+    async def ring(self, channels: Iterable[ChannelType]) -> None:
+        """Wake everybody who waits for one of the channels. Never raises: the poll is the safety net."""
+
+    async def wait(self, channel: ChannelType, *, timeout: timedelta) -> None:  # noqa: ASYNC109 - a poll's length
+        """Return at the first ring for the channel since the last wait, at the latest after `timeout`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """What a broker handed out: these notifications, or (`ids` None) whatever is due."""
+
+    ids: tuple[NotificationId, ...] | None = None
+
+
+class Broker(Protocol):
+    """How due work reaches a worker. It may lose everything at any time: the store is the truth."""
+
+    accepts_as: Status
+    """The status a due notification is stored with: queued where the store itself is the queue."""
+
+    async def publish(self, notifications: Sequence[Notification]) -> frozenset[NotificationId]:
+        """Hand out due notifications and return those that are safely in the queue."""
+
+    async def receive(self, channel: ChannelType, *, limit: int, more: bool) -> Parcel:
+        """Wait until there may be due work of a channel and return it.
+
+        `more` says that the last claim was as large as it could be, so there may be more right now.
+        """
+
+    async def settled(self, parcel: Parcel) -> None:
+        """Take note that everything of the parcel is written down in the store."""
+
+
+# --- limit ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """One user's standing after a question to the limiter."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: timedelta
+    """Until the window is empty again."""
+    retry_after: timedelta = timedelta()
+    """Until one more would be allowed; zero when it is allowed."""
+
+
+class Limiter(Protocol):
+    """Counts notifications by receiver over a sliding window."""
+
+    async def allow_many(self, user_ids: Sequence[str]) -> Sequence[Allowance]:
+        """Ask for one notification for each id, in order; what is refused isn't counted.
+
+        A user who stands in the list several times is counted several times, the earlier ones winning.
+        Raises `LimiterUnavailableError` when nobody can tell.
+        """
+
+    async def give_back_many(self, user_ids: Sequence[str]) -> None:
+        """Take back one counted notification for each id: what was allowed was not stored after all."""
+
+    async def check(self) -> str:
+        """Return a line about where is counted; raises `LimiterUnavailableError` when out of reach."""
+
+
+# --- send -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderReceipt:
+    """The provider took the message; `confirmed` when it also vouches for the arrival."""
+
+    reference: str | None = None
+    confirmed: bool = False
+
+
+class Provider(AbstractAsyncContextManager["Provider"], Protocol):
+    """Takes messages to their receivers. Entering it opens connections, leaving it closes them."""
+
+    name: str
+    channels: frozenset[ChannelType]
+
+    async def send(self, message: Message) -> ProviderReceipt:
+        """Send one message and return once the provider has taken it.
+
+        Raises `TransientDeliveryError`, `PermanentDeliveryError` or `AmbiguousDeliveryError`, nothing else.
+        Safe to call concurrently; carries the notification's id as a constant key on every attempt; no error
+        holds an address, a body or a secret.
+        """
+
+    async def check(self) -> str:
+        """Return a line about the provider after reaching it without sending; raises `DeliveryError`."""
