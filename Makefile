@@ -13,7 +13,7 @@ setup: ## make .venv from requirements.lock (done at once when nothing changed)
 	@scripts/setup
 
 run: setup ## start the whole service, nothing else needed; Ctrl-C ends it
-	@exec scripts/quietly $(BIN)/notify up $(ARGS)
+	@exec $(BIN)/notify up $(ARGS)
 
 test: setup ## run all tests; REQUIRE=all: none may be skipped; ARGS='-k name': passed to pytest
 	@REQUIRE='$(REQUIRE)' $(BIN)/python -m pytest $(ARGS)
@@ -43,14 +43,14 @@ load-test: setup ## measure the service under load
 	@$(BIN)/python -m tests.load $(ARGS)
 
 settings-docs: setup ## write docs/settings.md from the code
-	@$(BIN)/python -m notification_service.settings > docs/settings.md.new
-	@mv docs/settings.md.new docs/settings.md
+	@$(BIN)/python -m notification_service.settings > .cache/settings.md
+	@mkdir -p docs && cp .cache/settings.md docs/settings.md
 
 lock: setup ## write requirements.lock from pyproject.toml; ARGS=--upgrade: with the newest versions
 	@scripts/lock $(ARGS)
 
 build: setup ## build the wheel into dist/
-	@$(BIN)/python scripts/build.py
+	@rm -rf dist && PATH="$$PWD/$(BIN):$$PATH" python -c 'import uv_build; print("dist/" + uv_build.build_wheel("dist"))'
 
 clean: ## remove everything that was made, .venv too
 	rm -rf .venv .cache build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
