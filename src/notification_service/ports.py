@@ -24,7 +24,7 @@ from notification_service.domain.notification import (
     Settlement,
     Status,
 )
-from notification_service.domain.people import User
+from notification_service.domain.people import Principal, User
 
 # --- accept -----------------------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class DeadLetterFilter:
     """Which dead letters to list or redrive; what is None doesn't narrow."""
 
     reason: Reason | None = None
-    channel: str | None = None
+    channel: ChannelType | None = None
     since: datetime | None = None
     until: datetime | None = None
     redriven: bool | None = False
@@ -207,8 +207,8 @@ class DeadLetterStore(Protocol):
 
     async def redrive_matching(
         self, where: DeadLetterFilter, *, by: str, status: Status, limit: int
-    ) -> int:
-        """Redrive at most `limit` open dead letters that match, the oldest first; count them."""
+    ) -> Sequence[DeadLetter]:
+        """Redrive at most `limit` open dead letters that match, the oldest first, and return them."""
 
 
 class UserStore(Protocol):
@@ -228,6 +228,33 @@ class UserStore(Protocol):
 
     async def set_disabled(self, user_id: str, *, disabled: bool) -> bool:
         """Shut a user out or let it in again; False when there is no such user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Somebody who signed in with a browser."""
+
+    principal: Principal
+    csrf_token: str
+
+
+class SessionStore(Protocol):
+    """Browser sessions and the one-time links that begin them; secrets arrive here hashed only."""
+
+    async def add_link(self, link_hash: bytes, principal: Principal, *, lifetime: timedelta) -> None:
+        """Keep a link that signs `principal` in once."""
+
+    async def redeem_link(self, link_hash: bytes) -> Principal | None:
+        """Use the link up and return whom it signs in; None when it is unknown, used or too old."""
+
+    async def add(self, session_hash: bytes, session: Session, *, lifetime: timedelta) -> None:
+        """Keep a new session."""
+
+    async def get(self, session_hash: bytes) -> Session | None:
+        """Return the session; None when it is unknown or too old."""
+
+    async def remove(self, session_hash: bytes) -> None:
+        """End the session."""
 
 
 class MailboxStore(Protocol):
@@ -276,6 +303,9 @@ class Broker(Protocol):
 
     async def publish(self, notifications: Sequence[Notification]) -> frozenset[NotificationId]:
         """Hand out due notifications and return those that are safely in the queue."""
+
+    async def wake(self, channels: Iterable[ChannelType]) -> None:
+        """Say that the store holds due work of these channels which nobody has published."""
 
     async def receive(self, channel: ChannelType, *, limit: int, more: bool) -> Parcel:
         """Wait until there may be due work of a channel and return it.
@@ -347,3 +377,26 @@ class Provider(AbstractAsyncContextManager["Provider"], Protocol):
 
     async def check(self) -> str:
         """Return a line about the provider after reaching it without sending; raises `DeliveryError`."""
+
+
+# --- sign in ----------------------------------------------------------------------------------------
+
+
+class Tokens(Protocol):
+    """Bearer tokens."""
+
+    def issue(self, principal: Principal, *, lifetime: timedelta) -> str:
+        """Return a token for the principal that is valid for `lifetime`."""
+
+    def verify(self, token: str) -> Principal:
+        """Return whom the token speaks for; raises `NotAuthenticatedError` for every other token."""
+
+
+class PasswordHasher(Protocol):
+    """Slow hashes of passwords; never more at once than the machine can bear."""
+
+    async def hash(self, password: str) -> str:
+        """Return a salted hash."""
+
+    async def verify(self, password_hash: str, password: str) -> bool:
+        """Tell whether the password is the one that was hashed."""

@@ -222,7 +222,7 @@ class DeadLetter:
     id: DeadLetterId
     notification_id: NotificationId | None
     user_id: str | None
-    channel: str | None
+    channel: ChannelType | None
     reason: Reason
     detail: str | None
     attempts: int
