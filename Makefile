@@ -50,7 +50,7 @@ lock: setup ## write requirements.lock from pyproject.toml; ARGS=--upgrade: with
 	@scripts/lock $(ARGS)
 
 build: setup ## build the wheel into dist/
-	@rm -rf dist && PATH="$$PWD/$(BIN):$$PATH" python -c 'import uv_build; print("dist/" + uv_build.build_wheel("dist"))'
+	@rm -rf dist && mkdir dist && PATH="$$PWD/$(BIN):$$PATH" python -c 'import uv_build; print("dist/" + uv_build.build_wheel("dist"))'
 
 clean: ## remove everything that was made, .venv too
 	rm -rf .venv .cache build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
