@@ -4,6 +4,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 ARGS ?=
 REQUIRE ?=
+FILES ?= .
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -26,9 +27,9 @@ check: setup ## formatting, lint, types, import rules, dead code
 	$(BIN)/lint-imports --cache-dir .cache/import-linter
 	$(BIN)/vulture
 
-format: setup ## format the code and repair what ruff can repair
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+format: setup ## format the code and repair what ruff can repair; FILES='a b': only there
+	$(BIN)/ruff format $(FILES)
+	$(BIN)/ruff check --fix $(FILES)
 
 migrate: setup ## bring the database to the newest schema
 	@$(BIN)/notify migrate $(ARGS)
