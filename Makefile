@@ -24,7 +24,7 @@ check: setup ## formatting, lint, types, import rules, dead code
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/ty check src
-	$(BIN)/lint-imports --cache-dir .cache/import-linter
+	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 	$(BIN)/vulture
 
 format: setup ## format the code and repair what ruff can repair; FILES='a b': only there
@@ -54,6 +54,6 @@ build: setup ## build the wheel into dist/
 	@rm -rf dist && mkdir dist && PATH="$$PWD/$(BIN):$$PATH" python -c 'import uv_build; print("dist/" + uv_build.build_wheel("dist"))'
 
 clean: ## remove everything that was made, .venv too
-	rm -rf .venv .cache build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .cache build dist .hypothesis
 
 .PHONY: help setup run test check format migrate crash-test fuzz load-test settings-docs lock build clean
