@@ -118,7 +118,7 @@ class NotificationStore(Protocol):
         """Return claims whose lease has run out by the database's clock, the longest lost first."""
 
     async def expire(self, *, limit: int) -> int:
-        """Turn at most `limit` waiting notifications past their `expires_at` into expired ones; count them."""
+        """Make at most `limit` waiting notifications past their `expires_at` expired; count them."""
 
     async def forget_answers(self, *, limit: int) -> int:
         """Delete at most `limit` idempotency keys past their time; count them."""
@@ -167,10 +167,8 @@ class NotificationArchive(Protocol):
     async def cancel(self, notification_id: NotificationId) -> Notification | None:
         """Cancel a waiting notification and return it; None when its state forbids it or it doesn't exist."""
 
-    async def retry(
-        self, notification_id: NotificationId, *, by: str, status: Status
-    ) -> Notification | None:
-        """Grant a failed notification a fresh budget, due now, as `status`; mark its open dead letter redriven.
+    async def retry(self, notification_id: NotificationId, *, by: str, status: Status) -> Notification | None:
+        """Make a failed notification due now, as `status`, with a fresh budget; its dead letter is redriven.
 
         Returns None when its state forbids it or it doesn't exist. `retry_count` goes on counting.
         """
@@ -284,8 +282,8 @@ class Wakeups(Protocol):
     async def ring(self, channels: Iterable[ChannelType]) -> None:
         """Wake everybody who waits for one of the channels. Never raises: the poll is the safety net."""
 
-    async def wait(self, channel: ChannelType, *, timeout: timedelta) -> None:  # noqa: ASYNC109 - a poll's length
-        """Return at the first ring for the channel since the last wait, at the latest after `timeout`."""
+    async def wait(self, channel: ChannelType, *, timeout: timedelta) -> None:
+        """Return at the first ring for the channel since the last wait, at the latest after `at_most`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Takes notifications in: each is stored, together with its idempotency key, before anybody hears «accepted»."""
+"""Takes notifications in: each is stored, with its idempotency key, before anybody hears «accepted»."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -131,7 +131,7 @@ class Accept:
         limiter: Limiter,
         broker: Broker,
         observer: AcceptObserver,
-        new_id: Callable[[datetime], NotificationId],
+        new_id: Callable[[], NotificationId],
         channels: frozenset[ChannelType],
         keep_answers: timedelta,
     ) -> None:
@@ -170,7 +170,7 @@ class Accept:
         """Store the submission and return its answer after the commit, or the answer kept under its key.
 
         A submission of many is a transaction of its own; single ones share theirs. Raises `RateLimitedError`
-        when the limiter refused every draft, `IdempotencyKeyReusedError`, or an `UnavailableError` (then nobody
+        when its only draft was refused, `IdempotencyKeyReusedError`, or an `UnavailableError` (then nobody
         knows whether it was stored: repeat it with its key).
         """
         if len(submission.drafts) == 1:
@@ -226,7 +226,9 @@ class Accept:
     def _judge(self, submission: Submission, allowances: Iterator[Allowance], now: datetime) -> _Admission:
         asked = [next(allowances) for _ in submission.drafts]
         outcomes = tuple(
-            self._notification(draft, submission.trail, now) if allowance.allowed else self._refusal(allowance)
+            self._notification(draft, submission.trail, now)
+            if allowance.allowed
+            else self._refusal(allowance)
             for draft, allowance in zip(submission.drafts, asked, strict=True)
         )
         return _Admission(submission=submission, outcomes=outcomes, allowance=asked[-1])
@@ -239,7 +241,7 @@ class Accept:
         due_at = max(draft.scheduled_for or now, now)
         waits = due_at > now
         return Notification(
-            id=self._new_id(now),
+            id=self._new_id(),
             user_id=draft.user_id,
             channel=draft.channel,
             body=draft.body,

@@ -82,19 +82,18 @@ class Batcher[Item, Result]:
             _answer(batch, [OverloadedError()] * len(batch))
         except UnavailableError as error:
             _answer(batch, [error] * len(batch))
-        except Exception as error:  # noqa: BLE001 - it becomes the result of the item that caused it
+        except Exception as error:
             await self._isolate(batch, error)
         else:
             _answer(batch, results)
 
-    async def _isolate(
-        self, batch: Sequence[tuple[Item, asyncio.Future[Result]]], error: Exception
-    ) -> None:
+    async def _isolate(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]], error: Exception) -> None:
         if len(batch) == 1:
-            return _answer(batch, [error])
-        middle = len(batch) // 2
-        await self._settle(batch[:middle])
-        await self._settle(batch[middle:])
+            _answer(batch, [error])
+        else:
+            middle = len(batch) // 2
+            await self._settle(batch[:middle])
+            await self._settle(batch[middle:])
 
 
 def _answer[Item, Result](

@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 
 from notification_service.domain.errors import InvalidStateError, NotFoundError
-from notification_service.domain.notification import DeadLetter, DeadLetterId, Entry, Notification, NotificationId
+from notification_service.domain.notification import (
+    DeadLetter,
+    DeadLetterId,
+    Entry,
+    Notification,
+    NotificationId,
+)
 from notification_service.domain.people import Principal
 from notification_service.ports import (
     Broker,
@@ -48,9 +54,7 @@ class Intervene:
     async def retry(self, caller: Principal, notification_id: NotificationId) -> Notification:
         """Grant a failed notification a fresh budget; raise `InvalidStateError` when it hasn't failed."""
         await self.read(caller, notification_id)
-        again = await self._archive.retry(
-            notification_id, by=caller.subject, status=self._broker.accepts_as
-        )
+        again = await self._archive.retry(notification_id, by=caller.subject, status=self._broker.accepts_as)
         if again is None:
             raise InvalidStateError("only a failed notification can be retried")
         await self._broker.wake({again.channel_type})

@@ -1,0 +1,166 @@
+"""Connections: how each database is opened, how time is read off it, and what its failures mean to us."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, event, func, literal, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from notification_service.adapters.stores.sql.tables import UtcDateTime
+from notification_service.domain.errors import StoreUnavailableError
+
+BUSY_TIMEOUT = timedelta(seconds=10)
+CONNECT_TIMEOUT = timedelta(seconds=5)
+STATEMENT_TIMEOUT = timedelta(seconds=15)
+
+
+class Database:
+    """The way to one database, and its clock.
+
+    `statement()` gives a connection on which each statement is a transaction of its own, `transaction()` one
+    transaction. Both raise `StoreUnavailableError` when the database is out of reach.
+    """
+
+    def __init__(self, url: str, *, pool_size: int) -> None:
+        """Take a SQLAlchemy URL with an async driver. Nothing is connected yet."""
+        self.is_postgres = make_url(url).get_backend_name() == "postgresql"
+        self.engine = _postgres(url, pool_size) if self.is_postgres else _sqlite(url, pool_size)
+        # SQLite has one writer: a pool of one connection makes this process's writers take turns.
+        self._writer = self.engine if self.is_postgres else _sqlite_writer(url)
+        self._statements = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._offset = timedelta()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+        await self._writer.dispose()
+
+    def now(self) -> datetime:
+        """The database's time as last measured, without asking it; never ahead of it.
+
+        PostgreSQL has a clock of its own: the local monotonic time since the last reading is added to what it
+        told then. SQLite's clock is this machine's.
+        """
+        return _monotonic() + self._offset if self.is_postgres else datetime.now(UTC)
+
+    def sql_now(self) -> ColumnElement[datetime]:
+        """The database's own now, inside a statement."""
+        return func.now() if self.is_postgres else literal(self.now(), UtcDateTime())
+
+    def measured(self, told: datetime) -> None:
+        """Take note of the time that PostgreSQL has just told: its answer arrives later, never earlier."""
+        self._offset = told - _monotonic()
+
+    async def check(self) -> str:
+        """Return the product and version; take note of its time."""
+        if self.is_postgres:
+            query = "SELECT clock_timestamp(), 'PostgreSQL ' || current_setting('server_version')"
+        else:
+            query = "SELECT NULL, 'SQLite ' || sqlite_version()"
+        async with self.statement() as connection:
+            told, version = (await connection.execute(text(query))).one()
+        if told:
+            self.measured(told)
+        return str(version)
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which each statement is a transaction of its own."""
+        engine = self._statements if self.is_postgres else self.engine
+        with translated():
+            async with engine.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def listener(self) -> AsyncIterator[Any]:
+        """The driver's own connection, for what only PostgreSQL's driver can do (LISTEN)."""
+        async with self.statement() as connection:
+            raw = await connection.get_raw_connection()
+            yield raw.driver_connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction, committed when the block ends without an error."""
+        with translated():
+            async with self._writer.begin() as connection:
+                yield connection
+
+
+class translated:  # noqa: N801 - reads as a statement: with translated()
+    """Turns «the database is out of reach» into `StoreUnavailableError`; a fault of the data stays as it is."""
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Raise the domain's word for an outage."""
+        if error is not None and is_outage(error):
+            raise StoreUnavailableError from error
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether another try, later and unchanged, may succeed."""
+    if isinstance(error, DBAPIError):
+        state = getattr(error.orig, "sqlstate", None) or ""
+        # 08 connection, 25006 read-only, 40 deadlock or serialisation, 53 resources, 55P03 lock, 57 operator
+        if state:
+            return state.startswith(("08", "25006", "40", "53", "55P03", "57"))
+        return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+    return isinstance(error, PoolTimeoutError | OSError | TimeoutError)
+
+
+def _monotonic() -> datetime:
+    return datetime.fromtimestamp(time.monotonic(), UTC)
+
+
+def _postgres(url: str, pool_size: int) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=pool_size + 1,  # one more for the connection that listens
+        max_overflow=0,
+        pool_timeout=CONNECT_TIMEOUT.total_seconds(),
+        hide_parameters=True,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT.total_seconds(),
+            "command_timeout": STATEMENT_TIMEOUT.total_seconds(),
+            "server_settings": {"application_name": "notification-service", "jit": "off"},
+        },
+    )
+
+
+def _sqlite(url: str, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_TIMEOUT.total_seconds()},
+    )
+    event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    return engine
+
+
+def _sqlite_writer(url: str) -> AsyncEngine:
+    engine = _sqlite(url, pool_size=1)
+    event.listen(engine.sync_engine, "begin", _begin_immediate)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _: object) -> None:
+    # With no isolation level the driver opens no transactions of its own; ours take the write lock up front
+    # (BEGIN IMMEDIATE), so that none fails half-way because another writer came first.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,340 @@
+"""The hot path on SQLite: the write lock is taken up front, so what was read still holds when it is written."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, bindparam, case, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from uuid_utils.compat import uuid7
+
+from notification_service.adapters.stores.sql.engine import Database
+from notification_service.adapters.stores.sql.rows import claim_of, payload_of, row_of
+from notification_service.adapters.stores.sql.tables import (
+    attempts,
+    dead_letters,
+    idempotency_keys,
+    notifications,
+)
+from notification_service.domain.channels import ChannelType
+from notification_service.domain.notification import (
+    WAITING,
+    Claim,
+    NotificationId,
+    Settlement,
+    Status,
+)
+from notification_service.ports import Acceptance, Backlog, IdempotencyKey, StoredAnswer
+
+_COLUMNS = notifications.c
+_WAITS = _COLUMNS.status.in_(sorted(WAITING))
+
+
+class SqliteStore:
+    """`NotificationStore` on SQLite."""
+
+    def __init__(self, database: Database) -> None:
+        """Work on an open database."""
+        self._database = database
+        self.now = database.now
+        self.check = database.check
+
+    async def add_many(
+        self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta
+    ) -> Sequence[StoredAnswer | None]:
+        """See `NotificationStore.add_many`."""
+        async with self._database.transaction() as connection:
+            now = self.now()
+            held = await _answers(connection, [each.key for each in acceptances if each.key], now)
+            results = [_take(each, held) for each in acceptances]
+            stored = [each for each, answer in zip(acceptances, results, strict=True) if answer is None]
+            await _insert_keys(connection, stored, now + keep_answers)
+            await _insert(
+                connection, notifications, [row_of(one) for each in stored for one in each.notifications]
+            )
+            return results
+
+    async def find_answers(self, keys: Sequence[IdempotencyKey]) -> Sequence[StoredAnswer | None]:
+        """See `NotificationStore.find_answers`."""
+        async with self._database.statement() as connection:
+            held = await _answers(connection, keys, self.now())
+        return [held.get((key.caller, key.key)) for key in keys]
+
+    async def claim(
+        self,
+        channel: ChannelType,
+        *,
+        limit: int,
+        lease: timedelta,
+        ids: Sequence[NotificationId] | None = None,
+    ) -> Sequence[Claim]:
+        """See `NotificationStore.claim`."""
+        if not await self._is_any_due(channel):  # an idle worker must not take the write lock
+            return ()
+        async with self._database.transaction() as connection:
+            now = self.now()
+            due = _due(_COLUMNS.id, channel=channel, now=now).limit(limit)
+            if ids is not None:
+                due = due.where(_COLUMNS.id.in_(ids))
+            claimed = (await connection.execute(due)).scalars().all()
+            rows = await _mark_sending(connection, claimed, now + lease)
+        rows = sorted(rows, key=lambda row: (-row["priority"], row["due_at"], row["id"]))
+        return [claim_of(row, claimed_at=now) for row in rows]
+
+    async def _is_any_due(self, channel: ChannelType) -> bool:
+        async with self._database.statement() as connection:
+            due = _due(_COLUMNS.id, channel=channel, now=self.now()).limit(1)
+            return (await connection.execute(due)).first() is not None
+
+    async def settle(self, settlements: Sequence[Settlement]) -> frozenset[NotificationId]:
+        """See `NotificationStore.settle`."""
+        async with self._database.transaction() as connection:
+            now = self.now()
+            held = await _claims_still_held(connection, settlements)
+            effective = [each for each in settlements if _claim_name(each) in held]
+            if effective:
+                await connection.execute(_SETTLE, [_settled(each, now) for each in effective])
+            await _insert(connection, attempts, _history(settlements, held, now))
+            await _insert(
+                connection, dead_letters, [_dead(each, now) for each in effective if each.dead_letter]
+            )
+        return frozenset(each.claim.notification.id for each in effective)
+
+    async def lost_claims(self, *, limit: int) -> Sequence[Claim]:
+        """See `NotificationStore.lost_claims`."""
+        now = self.now()
+        lost = (
+            select(notifications)
+            .where(_COLUMNS.status == Status.SENDING.value, _COLUMNS.lease_until < now)
+            .order_by(_COLUMNS.lease_until)
+            .limit(limit)
+        )
+        async with self._database.statement() as connection:
+            rows = (await connection.execute(lost)).mappings().all()
+        return [claim_of(row, claimed_at=now) for row in rows]
+
+    async def expire(self, *, limit: int) -> int:
+        """See `NotificationStore.expire`."""
+        now = self.now()
+        due = select(_COLUMNS.id).where(_COLUMNS.expires_at <= now, _WAITS).limit(limit)
+        async with self._database.statement() as connection:
+            if (await connection.execute(due.limit(1))).first() is None:
+                return 0
+        async with self._database.transaction() as connection:
+            expired = (await connection.execute(_expired(due))).scalars().all()
+            await _insert(connection, attempts, [_decision(one, "expired", now) for one in expired])
+        return len(expired)
+
+    async def forget_answers(self, *, limit: int) -> int:
+        """See `NotificationStore.forget_answers`."""
+        key = tuple_(idempotency_keys.c.caller, idempotency_keys.c.key)
+        old = select(idempotency_keys.c.caller, idempotency_keys.c.key)
+        old = old.where(idempotency_keys.c.expires_at <= self.now()).limit(limit)
+        async with self._database.transaction() as connection:
+            return (await connection.execute(delete(idempotency_keys).where(key.in_(old)))).rowcount
+
+    async def backlog(self) -> Backlog:
+        """See `NotificationStore.backlog`."""
+        open_letters = select(func.count()).where(dead_letters.c.redriven_at.is_(None)).scalar_subquery()
+        counts = select(
+            *(func.count(case((_COLUMNS.status == name, 1))) for name in ("pending", "queued", "sending")),
+            open_letters,
+            func.min(case((_WAITS, _COLUMNS.due_at))),
+        ).where(or_(_WAITS, _COLUMNS.status == Status.SENDING.value))
+        async with self._database.statement() as connection:
+            pending, queued, sending, dead, oldest = (await connection.execute(counts)).one()
+        waited = self.now() - oldest if oldest else timedelta()
+        return Backlog(
+            pending=pending,
+            queued=queued,
+            sending=sending,
+            dead_letters=dead,
+            oldest_due=max(waited, timedelta()),
+        )
+
+
+type _Answers = dict[tuple[str, str], StoredAnswer]
+
+
+async def _answers(connection: AsyncConnection, keys: Sequence[IdempotencyKey], now: datetime) -> _Answers:
+    if not keys:
+        return {}
+    table = idempotency_keys.c
+    names = sorted({(key.caller, key.key) for key in keys})
+    query = select(idempotency_keys).where(tuple_(table.caller, table.key).in_(names), table.expires_at > now)
+    rows = (await connection.execute(query)).mappings()
+    return {
+        (row["caller"], row["key"]): StoredAnswer(
+            fingerprint=row["fingerprint"], status_code=row["status_code"], body=row["answer"]
+        )
+        for row in rows
+    }
+
+
+def _take(acceptance: Acceptance, held: _Answers) -> StoredAnswer | None:
+    """The answer already kept under the acceptance's key; else keep its own for the next with that key."""
+    if acceptance.key is None or acceptance.answer is None:
+        return None
+    name = (acceptance.key.caller, acceptance.key.key)
+    answer = held.get(name)
+    held.setdefault(name, acceptance.answer)
+    return answer
+
+
+async def _insert_keys(
+    connection: AsyncConnection, acceptances: Sequence[Acceptance], expires_at: datetime
+) -> None:
+    rows = [
+        {
+            "caller": each.key.caller,
+            "key": each.key.key,
+            "fingerprint": each.answer.fingerprint,
+            "status_code": each.answer.status_code,
+            "answer": each.answer.body,
+            "expires_at": expires_at,
+        }
+        for each in acceptances
+        if each.key and each.answer
+    ]
+    names = [(row["caller"], row["key"]) for row in rows]
+    table = idempotency_keys.c
+    if names:  # those still there are past their time
+        await connection.execute(delete(idempotency_keys).where(tuple_(table.caller, table.key).in_(names)))
+    await _insert(connection, idempotency_keys, rows)
+
+
+async def _insert(connection: AsyncConnection, table: Any, rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        await connection.execute(insert(table), rows)
+
+
+def _due(column: Any, *, channel: ChannelType, now: datetime) -> Select[Any]:
+    return (
+        select(column)
+        .where(
+            _COLUMNS.channel_type == channel,
+            _WAITS,
+            _COLUMNS.due_at <= now,
+            or_(_COLUMNS.expires_at.is_(None), _COLUMNS.expires_at > now),
+        )
+        .order_by(_COLUMNS.priority.desc(), _COLUMNS.due_at, _COLUMNS.id)
+    )
+
+
+async def _mark_sending(
+    connection: AsyncConnection, ids: Sequence[Any], lease_until: datetime
+) -> Sequence[Any]:
+    if not ids:
+        return ()
+    claimed = (
+        update(notifications)
+        .where(_COLUMNS.id.in_(ids))
+        .values(status=Status.SENDING.value, epoch=_COLUMNS.epoch + 1, lease_until=lease_until)
+        .returning(notifications)
+    )
+    return (await connection.execute(claimed)).mappings().all()
+
+
+type _ClaimName = tuple[NotificationId, int]
+
+
+def _claim_name(settlement: Settlement) -> _ClaimName:
+    return settlement.claim.notification.id, settlement.claim.epoch
+
+
+async def _claims_still_held(
+    connection: AsyncConnection, settlements: Sequence[Settlement]
+) -> frozenset[_ClaimName]:
+    ids = [each.claim.notification.id for each in settlements]
+    held = select(_COLUMNS.id, _COLUMNS.epoch).where(
+        _COLUMNS.id.in_(ids), _COLUMNS.status == Status.SENDING.value
+    )
+    return frozenset((row.id, row.epoch) for row in await connection.execute(held))
+
+
+_SETTLE = (
+    update(notifications)
+    .where(_COLUMNS.id == bindparam("settled_id"))
+    .values(
+        status=bindparam("new_status"),
+        status_reason=bindparam("new_reason"),
+        attempts=bindparam("counted"),
+        retry_count=func.max(bindparam("counted") - 1, 0),
+        due_at=func.coalesce(bindparam("again_at", type_=_COLUMNS.due_at.type), _COLUMNS.due_at),
+        sent_at=func.coalesce(_COLUMNS.sent_at, bindparam("arrived_at", type_=_COLUMNS.sent_at.type)),
+        lease_until=None,
+    )
+)
+
+
+def _settled(settlement: Settlement, now: datetime) -> dict[str, Any]:
+    notification, delay = settlement.claim.notification, settlement.delay
+    return {
+        "settled_id": notification.id,
+        "new_status": settlement.status.value,
+        "new_reason": settlement.reason,
+        "counted": notification.attempts + (settlement.entry.kind == "attempt"),
+        "again_at": None if delay is None else now + delay,
+        "arrived_at": now if settlement.status in {Status.SENT, Status.DELIVERED} else None,
+    }
+
+
+def _history(
+    settlements: Sequence[Settlement], held: frozenset[_ClaimName], now: datetime
+) -> list[dict[str, Any]]:
+    ordered = sorted(settlements, key=lambda each: each.entry.finished_at)
+    return [
+        _entry(each, now, late=_claim_name(each) not in held)
+        for each in ordered
+        if each.record_when_late or _claim_name(each) in held
+    ]
+
+
+def _entry(settlement: Settlement, now: datetime, *, late: bool) -> dict[str, Any]:
+    entry = settlement.entry
+    again = now + settlement.delay if settlement.delay is not None and not late else None
+    return {
+        "notification_id": settlement.claim.notification.id,
+        "kind": entry.kind,
+        "outcome": entry.outcome.value,
+        "provider": entry.provider,
+        "started_at": entry.started_at,
+        "finished_at": entry.finished_at,
+        "error_code": entry.error_code or ("lease_lost" if late else None),
+        "detail": entry.detail,
+        "next_attempt_at": again,
+    }
+
+
+def _dead(settlement: Settlement, now: datetime) -> dict[str, Any]:
+    notification = settlement.claim.notification
+    return {
+        "id": uuid7(),
+        "notification_id": notification.id,
+        "user_id": notification.user_id,
+        "channel": notification.channel_type,
+        "reason": settlement.reason,
+        "detail": settlement.entry.detail,
+        "attempts": notification.attempts + (settlement.entry.kind == "attempt"),
+        "dead_at": now,
+        "payload": payload_of(notification),
+    }
+
+
+def _expired(due: Select[Any]) -> Any:
+    return (
+        update(notifications)
+        .where(_COLUMNS.id.in_(due.scalar_subquery()))
+        .values(status=Status.EXPIRED.value, status_reason="expired")
+        .returning(_COLUMNS.id)
+    )
+
+
+def _decision(notification_id: Any, outcome: str, now: datetime) -> dict[str, Any]:
+    return {
+        "notification_id": notification_id,
+        "kind": "decision",
+        "outcome": outcome,
+        "started_at": now,
+        "finished_at": now,
+    }

@@ -1,0 +1,107 @@
+"""Wakes waiting workers at once, in this process and in others; what is lost, the poll finds."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from notification_service.adapters.stores.sql.engine import Database
+from notification_service.domain.channels import CHANNEL_TYPES, ChannelType
+from notification_service.domain.errors import StoreUnavailableError
+
+POSTGRES_CHANNEL = "notification_service_due"
+SQLITE_LOOK = timedelta(milliseconds=25)
+RECONNECT = timedelta(seconds=1)
+
+_NOTIFY = text("SELECT pg_notify(:name, :payload)")
+
+
+class SqlWakeups:
+    """`Wakeups`: an event for each channel, set by this process's own rings and by what it hears of others'.
+
+    In PostgreSQL others are heard by LISTEN/NOTIFY, in SQLite by the file's data version, which changes with
+    every commit of another connection.
+    """
+
+    def __init__(self, database: Database) -> None:
+        """Work on an open database; `listening` must run for other processes to be heard."""
+        self._database = database
+        self._bells = {channel: asyncio.Event() for channel in CHANNEL_TYPES}
+        self._unsent: set[ChannelType] = set()
+        self._sender: asyncio.Task[None] | None = None
+
+    async def ring(self, channels: Iterable[ChannelType]) -> None:
+        """See `Wakeups.ring`: the others are told in the background, many rings at once."""
+        rung = set(channels)
+        self._set(rung)
+        if rung and self._database.is_postgres:
+            self._unsent |= rung
+            if self._sender is None:
+                self._sender = asyncio.create_task(self._notify())
+
+    async def wait(self, channel: ChannelType, *, at_most: timedelta) -> None:
+        """See `Wakeups.wait`."""
+        bell = self._bells[channel]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most.total_seconds()):
+                await bell.wait()
+        bell.clear()
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Hear the rings of other processes until the block ends."""
+        listener = asyncio.create_task(self._listen())
+        try:
+            yield
+        finally:
+            listener.cancel()
+            await asyncio.wait([each for each in (listener, self._sender) if each])
+
+    def _set(self, channels: Iterable[ChannelType]) -> None:
+        for channel in channels:
+            self._bells[channel].set()
+
+    async def _notify(self) -> None:
+        # Between the last look at the set and clearing the sender nothing awaits: no ring stays behind.
+        try:
+            while self._unsent:
+                payload = ",".join(sorted(self._unsent))
+                self._unsent.clear()
+                async with self._database.statement() as connection:
+                    await connection.execute(_NOTIFY, {"name": POSTGRES_CHANNEL, "payload": payload})
+        except (StoreUnavailableError, SQLAlchemyError):
+            self._unsent.clear()
+        finally:
+            self._sender = None
+
+    async def _listen(self) -> None:
+        hear = self._hear_postgres if self._database.is_postgres else self._hear_sqlite
+        while True:
+            with contextlib.suppress(StoreUnavailableError, SQLAlchemyError, OSError):
+                await hear()
+            await asyncio.sleep(RECONNECT.total_seconds())
+
+    async def _hear_postgres(self) -> None:
+        async with self._database.listener() as connection:
+            lost = asyncio.Event()
+            connection.add_termination_listener(lambda _: lost.set())
+            await connection.add_listener(POSTGRES_CHANNEL, self._heard)
+            self._set(CHANNEL_TYPES)  # whatever rang while nobody listened
+            await lost.wait()
+
+    def _heard(self, _connection: Any, _pid: int, _name: str, payload: str) -> None:
+        self._set(channel for channel in CHANNEL_TYPES if channel in payload.split(","))
+
+    async def _hear_sqlite(self) -> None:
+        known = None
+        async with self._database.statement() as connection:
+            while True:
+                version = (await connection.exec_driver_sql("PRAGMA data_version")).scalar_one()
+                if version != known:
+                    self._set(CHANNEL_TYPES)
+                    known = version
+                await asyncio.sleep(SQLITE_LOOK.total_seconds())
