@@ -9,6 +9,7 @@ from email.utils import parseaddr
 
 from email_validator import validate_email
 
+from notification_service.adapters.providers.trail import trail_headers
 from notification_service.domain.channels import EmailChannel
 from notification_service.domain.notification import Message
 
@@ -56,6 +57,8 @@ def compose(
     mail["Message-ID"] = message_id(message, sender=sender)
     # RFC 3834: keeps holiday replies and their loops away.
     mail["Auto-Submitted"] = "auto-generated"
+    for name, value in trail_headers(message).items():
+        mail[name] = value
     mail.set_content(message.body)
     if html is not None:
         mail.add_alternative(html, subtype="html")

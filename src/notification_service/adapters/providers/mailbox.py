@@ -7,6 +7,7 @@ from typing import Self
 from uuid_utils.compat import uuid7
 
 from notification_service.adapters.providers.mail import compose, mail_address
+from notification_service.adapters.providers.trail import trail_headers
 from notification_service.domain.channels import ChannelType, EmailChannel, PushChannel, SmsChannel
 from notification_service.domain.errors import (
     NotificationServiceError,
@@ -77,9 +78,9 @@ class MailboxProvider:
             case EmailChannel(to=to, subject=subject) as channel:
                 return to, subject, self._mail_headers(message, channel)
             case SmsChannel(phone_number=to):
-                return to, None, _identity(message)
+                return to, None, trail_headers(message)
             case PushChannel(device_token=to, title=title):
-                return to, title, _identity(message)
+                return to, title, trail_headers(message)
             case _:
                 raise PermanentDeliveryError(
                     "the mailbox keeps email, sms and push",
@@ -96,11 +97,4 @@ class MailboxProvider:
                 provider=self.name,
                 error_code="invalid_header",
             ) from None
-        return {name: str(value) for name, value in mail.items()} | _identity(message)
-
-
-def _identity(message: Message) -> dict[str, str]:
-    return {
-        "X-Notification-ID": str(message.notification_id),
-        "X-Correlation-ID": message.trail.correlation_id,
-    }
+        return {name: str(value) for name, value in mail.items()}

@@ -9,7 +9,6 @@ from standardwebhooks import Webhook
 from notification_service.domain.notification import Message
 
 _SECRET = re.compile(r"whsec_[A-Za-z0-9+/]+={0,2}")
-_HEADER_VALUE = re.compile(r"[!-~]{1,128}")
 
 
 def payload(message: Message) -> str:
@@ -46,15 +45,6 @@ class Signer:
             "webhook-timestamp": str(int(moment.timestamp())),
             "webhook-signature": self._webhook.sign(identity, moment, body),
         }
-
-
-def trail_headers(message: Message) -> dict[str, str]:
-    """Return the headers that let the receiver's logs be joined with ours.
-
-    The trail may come from another producer's message: what can't stand in a header is left out.
-    """
-    trail = {"X-Correlation-ID": message.trail.correlation_id, "traceparent": message.trail.traceparent}
-    return {name: value for name, value in trail.items() if value and _HEADER_VALUE.fullmatch(value)}
 
 
 def _webhook(secret: str) -> Webhook:

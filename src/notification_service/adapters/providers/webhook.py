@@ -26,7 +26,8 @@ from yarl import URL
 
 from notification_service.adapters.providers.guard import ForbiddenAddressError, OutboundGuard
 from notification_service.adapters.providers.replies import excerpt
-from notification_service.adapters.providers.signing import Signer, payload, trail_headers
+from notification_service.adapters.providers.signing import Signer, payload
+from notification_service.adapters.providers.trail import trail_headers
 from notification_service.domain.channels import ChannelType, WebhookChannel
 from notification_service.domain.errors import (
     AmbiguousDeliveryError,
