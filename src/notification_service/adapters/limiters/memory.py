@@ -45,8 +45,7 @@ class MemoryLimiter:
 
     async def check(self) -> str:
         """Return a line about where is counted; memory is never out of reach."""
-        self._forget_idle(self._clock())
-        return f"counted in this process's memory, {len(self._counted)} users at the moment"
+        return f"counted in this process's memory, {len(self._counted)} users remembered"
 
     def _allow(self, user_id: str, now: float) -> Allowance:
         times = self._counted.setdefault(user_id, deque())
