@@ -1,12 +1,46 @@
 """The one place where adapters meet the core."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
+import structlog
+from uuid_utils.compat import uuid7
+
+from notification_service.adapters.brokers.embedded import EmbeddedBroker
+from notification_service.adapters.limiters.memory import MemoryLimiter
+from notification_service.adapters.passwords.argon2 import Argon2Passwords
+from notification_service.adapters.providers.guard import OutboundGuard
+from notification_service.adapters.providers.mailbox import MailboxProvider
+from notification_service.adapters.providers.simulated import SimulatedProvider
+from notification_service.adapters.providers.smtp import SmtpProvider
+from notification_service.adapters.providers.webhook import WebhookProvider
+from notification_service.adapters.stores.sql import migrate as migrations
+from notification_service.adapters.stores.sql.archive import SqlArchive
+from notification_service.adapters.stores.sql.dead_letters import SqlDeadLetters
+from notification_service.adapters.stores.sql.engine import Database
+from notification_service.adapters.stores.sql.mailbox import SqlMailbox
+from notification_service.adapters.stores.sql.people import SqlSessions, SqlUsers
+from notification_service.adapters.stores.sql.postgres import PostgresStore
+from notification_service.adapters.stores.sql.sqlite import SqliteStore
+from notification_service.adapters.stores.sql.wakeups import SqlWakeups
+from notification_service.adapters.tokens.jwt import JwtTokens
 from notification_service.application.accept import Accept
+from notification_service.application.batcher import Batcher
+from notification_service.application.deliver import Deliver, Pace, Route
+from notification_service.application.health import Health
 from notification_service.application.intervene import Intervene
 from notification_service.application.people import People
+from notification_service.application.sweep import Sweep
+from notification_service.application.worker import Worker
+from notification_service.domain.channels import CHANNEL_TYPES, ChannelType
+from notification_service.domain.errors import NotificationServiceError, StoreUnavailableError
+from notification_service.domain.mailbox import MailboxMessage
+from notification_service.domain.notification import NotificationId
+from notification_service.domain.retry import RetryPolicy
 from notification_service.observability.metrics import Metrics
 from notification_service.ports import (
     DeadLetterStore,
@@ -14,10 +48,21 @@ from notification_service.ports import (
     MailboxStore,
     NotificationArchive,
     NotificationStore,
+    Provider,
     SessionStore,
     Tokens,
 )
 from notification_service.settings import Settings
+
+WAIT_FOR_DATABASE = timedelta(seconds=1)
+
+log = structlog.get_logger(__name__)
+
+
+class NotMigratedError(NotificationServiceError):
+    """the database's tables are not those of this version; run: notify migrate"""
+
+    code = "not_migrated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +76,203 @@ class Service:
     mailbox: MailboxStore
     sessions: SessionStore
     limiter: Limiter
+    providers: Sequence[Provider]
     tokens: Tokens
     accept: Accept
     intervene: Intervene
     people: People
+    worker: Worker
+    sweep: Sweep
+    health: Health
     metrics: Metrics
+
+
+def open_tokens(settings: Settings) -> Tokens:
+    """The tokens of these settings; needs no database."""
+    return JwtTokens(
+        secret=settings.jwt_secret.get_secret_value(),
+        algorithm=settings.jwt_algorithm,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+    )
+
+
+async def migrate(settings: Settings) -> tuple[str | None, str | None]:
+    """Bring the database's tables up to date; return the revisions before and after."""
+    return await migrations.upgrade(settings.async_database_url)
 
 
 @asynccontextmanager
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
-    """Open the stores and connections, yield the use cases, and close everything in reverse order."""
-    raise RuntimeError
-    yield
+    """Open the stores and providers, yield the use cases, and close everything in reverse order.
+
+    Waits for a database that is out of reach. In development its tables are made or updated; elsewhere
+    `NotMigratedError` says what to run.
+    """
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(_database(settings))
+        wakeups = SqlWakeups(database)
+        await stack.enter_async_context(wakeups.listening())
+        store = PostgresStore(database) if database.is_postgres else SqliteStore(database)
+        archive, dead_letters, mailbox = SqlArchive(database), SqlDeadLetters(database), SqlMailbox(database)
+        metrics = Metrics(CHANNEL_TYPES)
+        broker = EmbeddedBroker(wakeups)
+        limiter = MemoryLimiter(settings.rate_limit_per_hour)
+        kept = await stack.enter_async_context(_mailbox_batcher(mailbox))
+        routes = _routes(settings, store, kept)
+        providers = list({id(route.provider): route.provider for route in routes.values()}.values())
+        for provider in providers:
+            await stack.enter_async_context(provider)
+        sweep = Sweep(
+            store=store,
+            broker=broker,
+            policies={channel: _policy(settings, channel) for channel in CHANNEL_TYPES},
+            interval=timedelta(seconds=settings.sweep_interval_seconds),
+            metrics=metrics,
+        )
+        deliver = Deliver(
+            store=store,
+            broker=broker,
+            routes=routes,
+            pace=_pace(settings),
+            metrics=metrics,
+            random=random.random,
+        )
+        accept = await stack.enter_async_context(
+            Accept(
+                store=store,
+                limiter=limiter,
+                broker=broker,
+                metrics=metrics,
+                new_id=lambda: NotificationId(uuid7()),
+                channels=frozenset(routes),
+                keep_answers=timedelta(seconds=settings.idempotency_ttl_seconds),
+            )
+        )
+        yield Service(
+            settings=settings,
+            store=store,
+            archive=archive,
+            dead_letters=dead_letters,
+            mailbox=mailbox,
+            sessions=SqlSessions(database),
+            limiter=limiter,
+            providers=providers,
+            tokens=open_tokens(settings),
+            accept=accept,
+            intervene=Intervene(archive=archive, dead_letters=dead_letters, broker=broker),
+            people=People(SqlUsers(database), Argon2Passwords()),
+            worker=Worker(deliver=deliver, sweep=sweep),
+            sweep=sweep,
+            health=Health(
+                needed={"database": store.check, "rate_limiter": limiter.check},
+                helpful={f"provider_{each.name}": each.check for each in providers},
+            ),
+            metrics=metrics,
+        )
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[Database]:
+    database = Database(settings.async_database_url, pool_size=settings.database_pool_size)
+    try:
+        await _reach(database)
+        if settings.is_development:
+            await migrate(settings)
+        elif await migrations.current_revision(database) != migrations.newest_revision():
+            raise NotMigratedError
+        yield database
+    finally:
+        await database.aclose()
+
+
+async def _reach(database: Database) -> None:
+    while True:
+        try:
+            await database.check()
+        except StoreUnavailableError:
+            log.warning("waiting_for_database", remedy="start it, or correct NS_DATABASE_URL")
+            await asyncio.sleep(WAIT_FOR_DATABASE.total_seconds())
+        else:
+            return
+
+
+def _mailbox_batcher(mailbox: MailboxStore) -> Batcher[MailboxMessage, None]:
+    async def put(messages: Sequence[MailboxMessage]) -> Sequence[None]:
+        await mailbox.put_many(messages)
+        return [None] * len(messages)
+
+    return Batcher(put, largest=500, capacity=10_000, patience=timedelta(seconds=10))
+
+
+def _routes(
+    settings: Settings, store: NotificationStore, kept: Batcher[MailboxMessage, None]
+) -> dict[ChannelType, Route]:
+    names: dict[ChannelType, Sequence[str]] = {
+        "email": settings.email_providers,
+        "sms": settings.sms_providers,
+        "push": settings.push_providers,
+        "webhook": ("webhook",),
+    }
+    makers: dict[str, Callable[[], Provider]] = {
+        "mailbox": lambda: MailboxProvider(
+            put=kept.submit, now=store.now, sender=settings.email_from or "notifications@localhost"
+        ),
+        "simulated": lambda: _simulated(settings),
+        "smtp": lambda: _smtp(settings, store),
+        "webhook": lambda: _webhook(settings, store),
+    }
+    # The first of a channel's providers is used; the others stand by.
+    used = {channel: chosen[0] for channel, chosen in names.items() if chosen}
+    made: dict[str, Provider] = {name: makers[name]() for name in sorted(set(used.values()))}
+    return {
+        channel: Route(provider=made[name], policy=_policy(settings, channel))
+        for channel, name in used.items()
+    }
+
+
+def _simulated(settings: Settings) -> Provider:
+    return SimulatedProvider(
+        latency=timedelta(seconds=settings.simulated_latency_seconds),
+        transient_share=settings.simulated_transient_share,
+        permanent_share=settings.simulated_permanent_share,
+        random=random.random,
+    )
+
+
+def _smtp(settings: Settings, store: NotificationStore) -> Provider:
+    return SmtpProvider(
+        url=settings.smtp_url.get_secret_value() if settings.smtp_url else "",
+        sender=settings.email_from or "",
+        timeout=timedelta(seconds=settings.send_timeout_seconds),
+        now=store.now,
+    )
+
+
+def _webhook(settings: Settings, store: NotificationStore) -> Provider:
+    guard = OutboundGuard(
+        require_https=not settings.is_development,
+        allowed_networks=settings.webhook_allowed_networks,
+    )
+    return WebhookProvider(
+        secret=settings.webhook_secret.get_secret_value(),
+        guard=guard,
+        timeout=timedelta(seconds=settings.send_timeout_seconds),
+        now=store.now,
+    )
+
+
+def _policy(settings: Settings, channel: ChannelType) -> RetryPolicy:
+    return RetryPolicy(
+        max_retries=settings.max_retries,
+        schedule=settings.retry_schedule_for(channel),
+        hold_ambiguous=settings.hold_ambiguous(channel),
+    )
+
+
+def _pace(settings: Settings) -> Pace:
+    return Pace(
+        lease=timedelta(seconds=settings.lease_seconds),
+        send_timeout=timedelta(seconds=settings.send_timeout_seconds),
+        concurrency=settings.worker_concurrency,
+    )

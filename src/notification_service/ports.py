@@ -109,9 +109,9 @@ class NotificationStore(Protocol):
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[NotificationId]:
         """Write down what claims led to, each with its line of history, and return which took effect.
 
-        One takes effect only while its notification is `sending` under the claim's epoch; a late one is
-        added to the history as such (unless `record_when_late` is false) and changes nothing else. `sent_at`
-        is set once. A dead letter is stored with the settlement that made it.
+        One takes effect only while its notification is `sending` under the claim's epoch, so that repeating a
+        call is harmless. One whose claim was found lost meanwhile is added to the history as such and changes
+        nothing else. `sent_at` is set once. A dead letter is stored with the settlement that made it.
         """
 
     async def lost_claims(self, *, limit: int) -> Sequence[Claim]:
@@ -282,7 +282,7 @@ class Wakeups(Protocol):
     async def ring(self, channels: Iterable[ChannelType]) -> None:
         """Wake everybody who waits for one of the channels. Never raises: the poll is the safety net."""
 
-    async def wait(self, channel: ChannelType, *, timeout: timedelta) -> None:
+    async def wait(self, channel: ChannelType, *, at_most: timedelta) -> None:
         """Return at the first ring for the channel since the last wait, at the latest after `at_most`."""
 
 

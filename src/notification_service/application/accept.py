@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, Self
+from typing import Self
 
 from notification_service.application.batcher import Batcher
 from notification_service.domain.channels import ChannelType
@@ -24,6 +24,7 @@ from notification_service.domain.notification import (
     Status,
     Trail,
 )
+from notification_service.observability.metrics import Metrics
 from notification_service.ports import (
     Acceptance,
     Allowance,
@@ -79,22 +80,6 @@ class Accepted:
     allowance: Allowance | None = None
 
 
-class AcceptObserver(Protocol):
-    """Counts what happens at the door."""
-
-    def accepted(self, channel: ChannelType) -> None:
-        """One notification was stored."""
-
-    def replayed(self) -> None:
-        """One request was answered from the kept answers."""
-
-    def rate_limited(self) -> None:
-        """One notification was refused by the limiter."""
-
-    def accept_batch(self, size: int) -> None:
-        """So many requests shared one transaction."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Admission:
     """A submission after the limiter has spoken."""
@@ -130,7 +115,7 @@ class Accept:
         store: NotificationStore,
         limiter: Limiter,
         broker: Broker,
-        observer: AcceptObserver,
+        metrics: Metrics,
         new_id: Callable[[], NotificationId],
         channels: frozenset[ChannelType],
         keep_answers: timedelta,
@@ -139,7 +124,7 @@ class Accept:
         self._store = store
         self._limiter = limiter
         self._broker = broker
-        self._observer = observer
+        self._metrics = metrics
         self._new_id = new_id
         self._channels = channels
         self._keep_answers = keep_answers
@@ -194,7 +179,7 @@ class Accept:
         return [results[at] for at in range(len(submissions))]
 
     async def _accept(self, submissions: Sequence[Submission]) -> Sequence[Accepted | Exception]:
-        self._observer.accept_batch(len(submissions))
+        self._metrics.accept_batch(len(submissions))
         results = list(await self._kept_answers(submissions))
         fresh = [at for at, result in enumerate(results) if result is None]
         attempts = await self._admit([submissions[at] for at in fresh])
@@ -214,7 +199,7 @@ class Accept:
             return None
         if answer.fingerprint != key.fingerprint:
             return IdempotencyKeyReusedError()
-        self._observer.replayed()
+        self._metrics.replayed()
         return Accepted(answer=answer.body, status_code=answer.status_code, replayed=True)
 
     async def _admit(self, submissions: Sequence[Submission]) -> list[_Admission]:
@@ -234,7 +219,7 @@ class Accept:
         return _Admission(submission=submission, outcomes=outcomes, allowance=asked[-1])
 
     def _refusal(self, allowance: Allowance) -> RateLimitedError:
-        self._observer.rate_limited()
+        self._metrics.rate_limited()
         return RateLimitedError(allowance)
 
     def _notification(self, draft: Draft, trail: Trail, now: datetime) -> Notification:
@@ -288,7 +273,7 @@ class Accept:
 
     async def _publish(self, stored: Sequence[Notification]) -> None:
         for notification in stored:
-            self._observer.accepted(notification.channel_type)
+            self._metrics.accepted(notification.channel_type)
         due = [each for each in stored if each.status_reason is not Reason.SCHEDULED]
         with suppress(TimeoutError):  # what isn't in the queue by then is found in the store
             async with asyncio.timeout(PUBLISH_PATIENCE.total_seconds()):

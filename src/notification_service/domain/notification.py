@@ -211,8 +211,9 @@ class Settlement:
     delay: timedelta | None = None
     """How long until it is due again, counted from the database's now; None leaves `due_at` alone."""
     dead_letter: bool = False
-    record_when_late: bool = True
-    """Whether a settlement that lost its lease is still written into the history (the sweeper's isn't)."""
+    claim_is_lost: bool = False
+    """The lease ran out and nobody knows the ending: this ends the epoch, so that what its worker may still
+    report counts as late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,7 @@ class Database:
 
 
 class translated:  # noqa: N801 - reads as a statement: with translated()
-    """Turns «the database is out of reach» into `StoreUnavailableError`; a fault of the data stays as it is."""
+    """Makes an outage a `StoreUnavailableError`; a fault of the data stays what it is."""
 
     def __enter__(self) -> None:
         """Nothing to prepare."""

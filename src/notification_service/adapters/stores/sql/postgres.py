@@ -98,10 +98,10 @@ WITH outcome AS MATERIALIZED (
     CAST(:id AS uuid[]), CAST(:epoch AS int[]), CAST(:status AS text[]), CAST(:reason AS text[]),
     CAST(:delay AS interval[]), CAST(:kind AS text[]), CAST(:outcome AS text[]), CAST(:provider AS text[]),
     CAST(:started_at AS timestamptz[]), CAST(:finished_at AS timestamptz[]), CAST(:error_code AS text[]),
-    CAST(:detail AS text[]), CAST(:record_when_late AS bool[]), CAST(:dead_id AS uuid[]),
+    CAST(:detail AS text[]), CAST(:claim_is_lost AS bool[]), CAST(:dead_id AS uuid[]),
     CAST(:payload AS text[])
   ) AS o(id, epoch, status, reason, delay, kind, outcome, provider, started_at, finished_at, error_code,
-    detail, record_when_late, dead_id, payload)
+    detail, claim_is_lost, dead_id, payload)
 ), settled AS (
   UPDATE notifications AS n SET
     status = o.status,
@@ -110,24 +110,26 @@ WITH outcome AS MATERIALIZED (
     retry_count = greatest(n.attempts + counted.one - 1, 0),
     due_at = coalesce(now() + o.delay, n.due_at),
     sent_at = CASE WHEN o.status IN ('sent', 'delivered') THEN coalesce(n.sent_at, now()) ELSE n.sent_at END,
+    epoch = n.epoch + CASE WHEN o.claim_is_lost THEN 1 ELSE 0 END,
     lease_until = NULL
   FROM outcome AS o, LATERAL (SELECT CASE o.kind WHEN 'attempt' THEN 1 ELSE 0 END AS one) AS counted
   WHERE n.id = o.id AND n.epoch = o.epoch AND n.status = 'sending'
-  RETURNING n.id, n.user_id, n.channel_type, n.attempts, n.due_at
+  RETURNING n.id, o.epoch, n.user_id, n.channel_type, n.attempts, n.due_at
 ), history AS (
   INSERT INTO attempts (
     notification_id, kind, outcome, provider, started_at, finished_at, error_code, detail, next_attempt_at)
   SELECT o.id, o.kind, o.outcome, o.provider, o.started_at, o.finished_at,
     CASE WHEN s.id IS NULL THEN coalesce(o.error_code, 'lease_lost') ELSE o.error_code END, o.detail,
     CASE WHEN o.delay IS NOT NULL THEN s.due_at END
-  FROM outcome AS o LEFT JOIN settled AS s ON s.id = o.id
-  WHERE s.id IS NOT NULL OR o.record_when_late
+  FROM outcome AS o LEFT JOIN settled AS s ON s.id = o.id AND s.epoch = o.epoch
+  WHERE s.id IS NOT NULL OR NOT o.claim_is_lost
+    AND EXISTS (SELECT FROM notifications AS n WHERE n.id = o.id AND n.epoch > o.epoch)
   ORDER BY o.finished_at
 ), dead AS (
   INSERT INTO dead_letters (id, notification_id, user_id, channel, reason, detail, attempts, dead_at, payload)
   SELECT o.dead_id, s.id, s.user_id, s.channel_type, o.reason, o.detail, s.attempts, now(),
     CAST(o.payload AS jsonb)
-  FROM outcome AS o JOIN settled AS s ON s.id = o.id WHERE o.dead_id IS NOT NULL
+  FROM outcome AS o JOIN settled AS s ON s.id = o.id AND s.epoch = o.epoch WHERE o.dead_id IS NOT NULL
 )
 SELECT id FROM settled
 """)
@@ -152,7 +154,9 @@ SELECT id, 'decision', 'expired', now(), now() FROM expired
 
 FORGET_ANSWERS = text("""
 DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM idempotency_keys WHERE expires_at <= now() LIMIT CAST(:limit AS int) FOR UPDATE SKIP LOCKED))
+  SELECT ctid FROM idempotency_keys
+  WHERE expires_at <= now() LIMIT CAST(:limit AS int) FOR UPDATE SKIP LOCKED
+))
 """)
 
 BACKLOG = text("""
@@ -323,7 +327,7 @@ def _settlement_row(settlement: Settlement) -> dict[str, Any]:
         "finished_at": entry.finished_at,
         "error_code": entry.error_code,
         "detail": entry.detail,
-        "record_when_late": settlement.record_when_late,
+        "claim_is_lost": settlement.claim_is_lost,
         "dead_id": uuid7() if settlement.dead_letter else None,
         "payload": dump(payload_of(claim.notification)) if settlement.dead_letter else None,
     }

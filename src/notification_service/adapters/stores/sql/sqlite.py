@@ -1,4 +1,4 @@
-"""The hot path on SQLite: the write lock is taken up front, so what was read still holds when it is written."""
+"""The hot path on SQLite: the write lock comes first, so what was read still holds when it is written."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -90,11 +90,12 @@ class SqliteStore:
         """See `NotificationStore.settle`."""
         async with self._database.transaction() as connection:
             now = self.now()
-            held = await _claims_still_held(connection, settlements)
-            effective = [each for each in settlements if _claim_name(each) in held]
+            states = await _states(connection, settlements)
+            effective = [each for each in settlements if _holds(each, states)]
+            late = [each for each in settlements if _is_late(each, states)]
             if effective:
                 await connection.execute(_SETTLE, [_settled(each, now) for each in effective])
-            await _insert(connection, attempts, _history(settlements, held, now))
+            await _insert(connection, attempts, _history(effective, late, now))
             await _insert(
                 connection, dead_letters, [_dead(each, now) for each in effective if each.dead_letter]
             )
@@ -235,21 +236,23 @@ async def _mark_sending(
     return (await connection.execute(claimed)).mappings().all()
 
 
-type _ClaimName = tuple[NotificationId, int]
+type _States = dict[NotificationId, tuple[int, str]]
 
 
-def _claim_name(settlement: Settlement) -> _ClaimName:
-    return settlement.claim.notification.id, settlement.claim.epoch
-
-
-async def _claims_still_held(
-    connection: AsyncConnection, settlements: Sequence[Settlement]
-) -> frozenset[_ClaimName]:
+async def _states(connection: AsyncConnection, settlements: Sequence[Settlement]) -> _States:
     ids = [each.claim.notification.id for each in settlements]
-    held = select(_COLUMNS.id, _COLUMNS.epoch).where(
-        _COLUMNS.id.in_(ids), _COLUMNS.status == Status.SENDING.value
-    )
-    return frozenset((row.id, row.epoch) for row in await connection.execute(held))
+    query = select(_COLUMNS.id, _COLUMNS.epoch, _COLUMNS.status).where(_COLUMNS.id.in_(ids))
+    return {row.id: (row.epoch, row.status) for row in await connection.execute(query)}
+
+
+def _holds(settlement: Settlement, states: _States) -> bool:
+    held = (settlement.claim.epoch, Status.SENDING.value)
+    return states.get(settlement.claim.notification.id) == held
+
+
+def _is_late(settlement: Settlement, states: _States) -> bool:
+    epoch, _ = states.get(settlement.claim.notification.id, (0, ""))
+    return epoch > settlement.claim.epoch and not settlement.claim_is_lost
 
 
 _SETTLE = (
@@ -262,6 +265,7 @@ _SETTLE = (
         retry_count=func.max(bindparam("counted") - 1, 0),
         due_at=func.coalesce(bindparam("again_at", type_=_COLUMNS.due_at.type), _COLUMNS.due_at),
         sent_at=func.coalesce(_COLUMNS.sent_at, bindparam("arrived_at", type_=_COLUMNS.sent_at.type)),
+        epoch=_COLUMNS.epoch + bindparam("ended_epochs"),
         lease_until=None,
     )
 )
@@ -275,19 +279,17 @@ def _settled(settlement: Settlement, now: datetime) -> dict[str, Any]:
         "new_reason": settlement.reason,
         "counted": notification.attempts + (settlement.entry.kind == "attempt"),
         "again_at": None if delay is None else now + delay,
+        "ended_epochs": int(settlement.claim_is_lost),
         "arrived_at": now if settlement.status in {Status.SENT, Status.DELIVERED} else None,
     }
 
 
 def _history(
-    settlements: Sequence[Settlement], held: frozenset[_ClaimName], now: datetime
+    effective: Sequence[Settlement], late: Sequence[Settlement], now: datetime
 ) -> list[dict[str, Any]]:
-    ordered = sorted(settlements, key=lambda each: each.entry.finished_at)
-    return [
-        _entry(each, now, late=_claim_name(each) not in held)
-        for each in ordered
-        if each.record_when_late or _claim_name(each) in held
-    ]
+    entries = [_entry(each, now, late=False) for each in effective]
+    entries += [_entry(each, now, late=True) for each in late]
+    return sorted(entries, key=lambda entry: entry["finished_at"])
 
 
 def _entry(settlement: Settlement, now: datetime, *, late: bool) -> dict[str, Any]:

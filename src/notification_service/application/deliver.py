@@ -1,0 +1,312 @@
+"""A worker: claims due work, sends it, and writes down what came of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from time import monotonic
+
+import structlog
+
+from notification_service.application.batcher import Batcher
+from notification_service.domain.channels import ChannelType
+from notification_service.domain.errors import AmbiguousDeliveryError, DeliveryError, UnavailableError
+from notification_service.domain.notification import (
+    Claim,
+    Entry,
+    Outcome,
+    Reason,
+    Settlement,
+    Status,
+)
+from notification_service.domain.retry import RetryPolicy, Verdict, judge
+from notification_service.observability.metrics import Metrics
+from notification_service.observability.tracing import Span, span
+from notification_service.ports import Broker, NotificationStore, Parcel, Provider, ProviderReceipt
+
+AGAIN = timedelta(seconds=0.5)
+"""How long to wait before asking a store again that was out of reach."""
+SETTLE_PATIENCE = timedelta(seconds=10)
+LARGEST_SETTLEMENT = 500
+LONGEST_DETAIL = 500
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How one channel is delivered."""
+
+    provider: Provider
+    policy: RetryPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How much a worker does at once, and how long it may take over it."""
+
+    lease: timedelta
+    send_timeout: timedelta
+    concurrency: int
+    """Claims in hand for each channel: sending, or sent and not yet written down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ending:
+    """How one provider call ended."""
+
+    error: DeliveryError | None
+    confirmed: bool = False
+
+
+class _Slots:
+    """How many more claims one channel may have in hand."""
+
+    def __init__(self, size: int) -> None:
+        self.free = size
+        self._some = asyncio.Event()
+        self._some.set()
+
+    async def some_free(self) -> bool:
+        await self._some.wait()
+        return True
+
+    def take(self, count: int) -> None:
+        self.free -= count
+        if not self.free:
+            self._some.clear()
+
+    def give_back(self, _: object) -> None:
+        self.free += 1
+        self._some.set()
+
+
+class Deliver:
+    """The use case of a worker. Any number may run: claims keep them apart."""
+
+    def __init__(
+        self,
+        *,
+        store: NotificationStore,
+        broker: Broker,
+        routes: Mapping[ChannelType, Route],
+        pace: Pace,
+        metrics: Metrics,
+        random: Callable[[], float],
+    ) -> None:
+        """Deliver what `routes` knows how to; `random` gives numbers in [0, 1) for the jitter of retries."""
+        self._store = store
+        self._broker = broker
+        self._routes = routes
+        self._pace = pace
+        self._metrics = metrics
+        self._random = random
+
+    @property
+    def channels(self) -> frozenset[ChannelType]:
+        """What this worker can deliver."""
+        return frozenset(self._routes)
+
+    async def run(self, *, channels: Iterable[ChannelType], stopping: asyncio.Event) -> None:
+        """Deliver until `stopping` is set; then claim nothing more and return when all in hand is settled."""
+        settlements: Batcher[Settlement, bool] = Batcher(
+            self._settle, largest=LARGEST_SETTLEMENT, capacity=1_000_000, patience=SETTLE_PATIENCE
+        )
+        async with settlements, asyncio.TaskGroup() as tasks:
+            for channel in sorted(self.channels.intersection(channels)):
+                tasks.create_task(self._pump(channel, stopping, settlements, tasks))
+
+    async def _pump(
+        self,
+        channel: ChannelType,
+        stopping: asyncio.Event,
+        settlements: Batcher[Settlement, bool],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        """Keep one channel's slots filled; a slow channel never takes another's."""
+        slots = _Slots(self._pace.concurrency)
+        more = True
+        while await _unless(stopping, slots.some_free()):
+            free = slots.free
+            parcel = await _unless(stopping, self._broker.receive(channel, limit=free, more=more))
+            if parcel is None:
+                return
+            claims = await self._claim(channel, parcel, free)
+            more = len(claims) == free
+            slots.take(len(claims))
+            tasks.create_task(self._work_off(parcel, claims, slots, settlements))
+
+    async def _work_off(
+        self, parcel: Parcel, claims: Sequence[Claim], slots: _Slots, settlements: Batcher[Settlement, bool]
+    ) -> None:
+        """Deliver what a parcel led to, and tell the broker once all of it is written down."""
+        async with asyncio.TaskGroup() as deliveries:
+            for claim in claims:
+                delivery = deliveries.create_task(self._deliver(claim, settlements))
+                delivery.add_done_callback(slots.give_back)
+        await self._broker.settled(parcel)
+
+    async def _claim(self, channel: ChannelType, parcel: Parcel, limit: int) -> Sequence[Claim]:
+        try:
+            claims = await self._store.claim(channel, limit=limit, lease=self._pace.lease, ids=parcel.ids)
+        except UnavailableError as error:
+            log.warning("claim_failed", channel=channel, code=error.code)
+            await asyncio.sleep(AGAIN.total_seconds())
+            return ()
+        if claims:
+            waited = [(claim.claimed_at - claim.notification.due_at).total_seconds() for claim in claims]
+            self._metrics.claimed(channel, waited)
+        return claims
+
+    async def _deliver(self, claim: Claim, settlements: Batcher[Settlement, bool]) -> None:
+        began = monotonic()
+        trail, channel = claim.notification.trail, claim.notification.channel_type
+        with (
+            structlog.contextvars.bound_contextvars(
+                notification_id=str(claim.notification.id), correlation_id=trail.correlation_id
+            ),
+            span(f"process {channel}", kind="consumer", parent=trail.traceparent) as work,
+        ):
+            settlement = await self._attempt(claim, work, began)
+            if await self._write_down(settlement, settlements):
+                self._tell(settlement)
+
+    async def _attempt(self, claim: Claim, work: Span, began: float) -> Settlement:
+        expires_at = claim.notification.expires_at
+        if expires_at and expires_at <= claim.claimed_at:
+            return _expired(claim)
+        ending = await self._send(claim, work)
+        finished_at = claim.claimed_at + timedelta(seconds=monotonic() - began)
+        verdict = judge(
+            ending.error,
+            attempts=claim.attempts_in_budget + 1,
+            policy=self._routes[claim.notification.channel_type].policy,
+            jitter=self._random(),
+            confirmed=ending.confirmed,
+        )
+        provider = self._routes[claim.notification.channel_type].provider.name
+        return _settlement(claim, verdict, ending.error, provider=provider, finished_at=finished_at)
+
+    async def _send(self, claim: Claim, work: Span) -> _Ending:
+        channel = claim.notification.channel_type
+        provider = self._routes[channel].provider
+        work.set("messaging.message.id", str(claim.notification.id))
+        began = monotonic()
+        try:
+            receipt = await self._call(provider, claim, work.traceparent)
+        except DeliveryError as error:
+            return _Ending(error=error)
+        finally:
+            self._metrics.provider_answered(channel, provider.name, monotonic() - began)
+        return _Ending(error=None, confirmed=receipt.confirmed)
+
+    async def _call(self, provider: Provider, claim: Claim, traceparent: str | None) -> ProviderReceipt:
+        try:
+            message = claim.message()
+            carried = replace(message, trail=replace(message.trail, traceparent=traceparent))
+            async with asyncio.timeout(self._pace.send_timeout.total_seconds()):
+                return await provider.send(carried)
+        except DeliveryError:
+            raise
+        except TimeoutError:
+            raise AmbiguousDeliveryError(
+                "no answer within NS_SEND_TIMEOUT_SECONDS", provider=provider.name, error_code="timeout"
+            ) from None
+        except Exception as error:
+            # A fault in the provider's own code: nobody knows how far it came.
+            log.exception("provider_faulty", provider=provider.name)
+            raise AmbiguousDeliveryError(
+                "the provider's adapter failed", provider=provider.name, error_code=type(error).__name__[:64]
+            ) from error
+
+    async def _write_down(self, settlement: Settlement, settlements: Batcher[Settlement, bool]) -> bool:
+        """Settle, however long the store is out of reach; false when another had taken over meanwhile."""
+        while True:
+            try:
+                return await settlements.submit(settlement)
+            except UnavailableError as error:
+                log.warning("settle_failed", code=error.code)
+                await asyncio.sleep(AGAIN.total_seconds())
+            except Exception:
+                # The sweeper takes it up when the lease has run out.
+                log.exception("settle_refused")
+                return False
+
+    async def _settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        effective = await self._store.settle(settlements)
+        self._metrics.settle_batch(len(settlements))
+        return [each.claim.notification.id in effective for each in settlements]
+
+    def _tell(self, settlement: Settlement) -> None:
+        notification = settlement.claim.notification
+        facts = {"channel": notification.channel_type, "attempt": settlement.claim.attempt}
+        match settlement.status:
+            case Status.SENT | Status.DELIVERED:
+                took = settlement.entry.finished_at - notification.created_at
+                self._metrics.sent(notification.channel_type, took.total_seconds())
+                log.info("delivered", provider=settlement.entry.provider, **facts)
+            case Status.PENDING:
+                code = settlement.entry.error_code
+                log.info(
+                    "retry_scheduled", error_code=code, delay_seconds=_seconds(settlement.delay), **facts
+                )
+            case Status.FAILED:
+                self._metrics.failed(settlement.reason or Reason.PROVIDER_REJECTED)
+                log.warning(
+                    "sent_to_dlq", reason=settlement.reason, error_code=settlement.entry.error_code, **facts
+                )
+            case _:
+                log.info("not_sent", reason=settlement.reason, **facts)
+
+
+async def _unless[Result](stopping: asyncio.Event, awaitable: Awaitable[Result]) -> Result | None:
+    """The awaitable's result; None, and the awaitable cancelled, once `stopping` is set."""
+    work = asyncio.ensure_future(awaitable)
+    stop = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        return work.result() if work.done() and not stopping.is_set() else None
+    finally:
+        work.cancel()
+        stop.cancel()
+
+
+def _settlement(
+    claim: Claim, verdict: Verdict, error: DeliveryError | None, *, provider: str, finished_at: datetime
+) -> Settlement:
+    entry = Entry(
+        kind="attempt",
+        outcome=verdict.outcome,
+        provider=provider,
+        started_at=claim.claimed_at,
+        finished_at=finished_at,
+        error_code=error.error_code if error else None,
+        detail=_printable(error.detail) if error else None,
+    )
+    return Settlement(
+        claim=claim,
+        status=verdict.status,
+        reason=verdict.reason,
+        entry=entry,
+        delay=verdict.delay,
+        dead_letter=verdict.is_dead,
+    )
+
+
+def _expired(claim: Claim) -> Settlement:
+    entry = Entry(
+        kind="decision",
+        outcome=Outcome.EXPIRED,
+        started_at=claim.claimed_at,
+        finished_at=claim.claimed_at,
+    )
+    return Settlement(claim=claim, status=Status.EXPIRED, reason=Reason.EXPIRED, entry=entry)
+
+
+def _printable(detail: str) -> str:
+    """What a database takes and a page shows."""
+    return "".join(each if each.isprintable() else " " for each in detail)[:LONGEST_DETAIL]
+
+
+def _seconds(delay: timedelta | None) -> float:
+    return round(delay.total_seconds(), 3) if delay else 0.0

@@ -1,0 +1,78 @@
+"""Whether the service can do its work, and what it misses when it can't."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from notification_service.domain.errors import NotificationServiceError
+
+PATIENCE = timedelta(seconds=2)
+
+
+class CheckStatus(StrEnum):
+    """How one dependency is."""
+
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
+class ReadyStatus(StrEnum):
+    """How the whole is: degraded still takes work."""
+
+    READY = "ready"
+    DEGRADED = "degraded"
+    UNREADY = "unready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What one look at a dependency showed."""
+
+    status: CheckStatus
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """What all of them showed."""
+
+    status: ReadyStatus
+    checks: Mapping[str, Check]
+
+
+type Look = Callable[[], Awaitable[str]]
+
+
+class Health:
+    """Looks at every dependency at once; one that hangs counts as down after two seconds."""
+
+    def __init__(self, *, needed: Mapping[str, Look], helpful: Mapping[str, Look]) -> None:
+        """Without a `needed` dependency nothing is accepted; without a `helpful` one work is only delayed."""
+        self._looks = {**needed, **helpful}
+        self._needed = frozenset(needed)
+
+    async def readiness(self) -> Readiness:
+        """Look now."""
+        names = list(self._looks)
+        checks = dict(zip(names, await asyncio.gather(*(self._look(name) for name in names)), strict=True))
+        return Readiness(status=_overall(checks.values()), checks=checks)
+
+    async def _look(self, name: str) -> Check:
+        missing = CheckStatus.DOWN if name in self._needed else CheckStatus.DEGRADED
+        try:
+            async with asyncio.timeout(PATIENCE.total_seconds()):
+                return Check(status=CheckStatus.UP, detail=await self._looks[name]())
+        except NotificationServiceError as error:
+            return Check(status=missing, detail=str(error))
+        except TimeoutError:
+            return Check(status=missing, detail="no answer within 2 seconds")
+
+
+def _overall(checks: Iterable[Check]) -> ReadyStatus:
+    statuses = {check.status for check in checks}
+    if CheckStatus.DOWN in statuses:
+        return ReadyStatus.UNREADY
+    return ReadyStatus.DEGRADED if CheckStatus.DEGRADED in statuses else ReadyStatus.READY

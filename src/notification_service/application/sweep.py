@@ -1,0 +1,128 @@
+"""Puts right what time has overtaken: lost claims, expired notifications, old idempotency keys."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+
+from notification_service.domain.channels import ChannelType
+from notification_service.domain.errors import UnavailableError
+from notification_service.domain.notification import Claim, Entry, Settlement, Status
+from notification_service.domain.retry import RetryPolicy, judge_lost
+from notification_service.observability.metrics import Metrics
+from notification_service.ports import Broker, NotificationStore
+
+BATCH = 500
+WATCH_INTERVAL = timedelta(seconds=10)
+
+log = structlog.get_logger(__name__)
+
+
+class Sweep:
+    """Any number may run at the same time: every change is conditional."""
+
+    def __init__(
+        self,
+        *,
+        store: NotificationStore,
+        broker: Broker,
+        policies: Mapping[ChannelType, RetryPolicy],
+        interval: timedelta,
+        metrics: Metrics,
+    ) -> None:
+        """Look every `interval`; `policies` says how often a channel is tried."""
+        self._store = store
+        self._broker = broker
+        self._policies = policies
+        self._interval = interval
+        self._metrics = metrics
+
+    async def run(self, *, stopping: asyncio.Event) -> None:
+        """Sweep until `stopping` is set."""
+        await _every(self._interval, stopping, self.once, failure="sweep_failed")
+
+    async def watch(self, *, stopping: asyncio.Event) -> None:
+        """Keep the gauges and the measured database time fresh until `stopping` is set."""
+        await _every(WATCH_INTERVAL, stopping, self.measure, failure="watch_failed")
+
+    async def once(self) -> None:
+        """Do everything there is to do now."""
+        await self._while_full(self._release_lost_claims)
+        await self._while_full(lambda: self._store.expire(limit=BATCH))
+        await self._while_full(lambda: self._store.forget_answers(limit=BATCH))
+
+    async def measure(self) -> None:
+        """Show how much work there is."""
+        backlog = await self._store.backlog()
+        self._metrics.set_backlog(
+            pending=backlog.pending,
+            queued=backlog.queued,
+            sending=backlog.sending,
+            dead_letters=backlog.dead_letters,
+            oldest_due_seconds=backlog.oldest_due.total_seconds(),
+        )
+
+    async def _while_full(self, sweep: Callable[[], Awaitable[int]]) -> None:
+        while await sweep() >= BATCH:
+            pass
+
+    async def _release_lost_claims(self) -> int:
+        claims = await self._store.lost_claims(limit=BATCH)
+        if claims:
+            settlements = [self._settlement(claim) for claim in claims]
+            effective = await self._store.settle(settlements)
+            await self._broker.wake({claim.notification.channel_type for claim in claims})
+            self._tell([each for each in settlements if each.claim.notification.id in effective])
+        return len(claims)
+
+    def _settlement(self, claim: Claim) -> Settlement:
+        policy = self._policies[claim.notification.channel_type]
+        verdict = judge_lost(attempts=claim.attempts_in_budget + 1, policy=policy)
+        entry = Entry(
+            kind="attempt",
+            outcome=verdict.outcome,
+            started_at=claim.claimed_at,
+            finished_at=claim.claimed_at,
+            error_code="lease_expired",
+            detail="the worker was lost before the ending was known",
+        )
+        return Settlement(
+            claim=claim,
+            status=verdict.status,
+            reason=verdict.reason,
+            entry=entry,
+            delay=verdict.delay,
+            dead_letter=verdict.is_dead,
+            claim_is_lost=True,
+        )
+
+    def _tell(self, settlements: Sequence[Settlement]) -> None:
+        for each in settlements:
+            notification = each.claim.notification
+            self._metrics.lease_lost()
+            if each.status is Status.FAILED and each.reason:
+                self._metrics.failed(each.reason)
+            log.warning(
+                "lease_expired",
+                notification_id=str(notification.id),
+                correlation_id=notification.trail.correlation_id,
+                channel=notification.channel_type,
+                status=each.status,
+            )
+
+
+async def _every(
+    interval: timedelta, stopping: asyncio.Event, work: Callable[[], Awaitable[None]], *, failure: str
+) -> None:
+    while not stopping.is_set():
+        try:
+            await work()
+        except UnavailableError as error:
+            log.warning(failure, code=error.code)
+        except Exception:
+            log.exception(failure)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(interval.total_seconds()):
+                await stopping.wait()
