@@ -1,0 +1,1 @@
+"""Tests of the providers: one conformance suite for all, real local peers at the other end."""
