@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -103,7 +103,7 @@ async def migrate(settings: Settings) -> tuple[str | None, str | None]:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Service]:
+async def open_service(settings: Settings) -> AsyncGenerator[Service]:
     """Open the stores and providers, yield the use cases, and close everything in reverse order.
 
     Waits for a database that is out of reach. In development its tables are made or updated; elsewhere
@@ -173,7 +173,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
 
 
 @asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[Database]:
+async def _database(settings: Settings) -> AsyncGenerator[Database]:
     database = Database(settings.async_database_url, pool_size=settings.database_pool_size)
     try:
         await _reach(database)

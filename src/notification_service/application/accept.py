@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
+import structlog
+
 from notification_service.application.batcher import Batcher
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import (
@@ -39,6 +41,9 @@ PUBLISH_PATIENCE = timedelta(seconds=1)
 LARGEST_BATCH = 500
 WAITING_REQUESTS = 5_000
 FLUSH_PATIENCE = timedelta(seconds=10)
+
+
+log = structlog.get_logger(__name__)
 
 
 class RateLimitedError(NotificationServiceError):
@@ -275,9 +280,12 @@ class Accept:
         for notification in stored:
             self._metrics.accepted(notification.channel_type)
         due = [each for each in stored if each.status_reason is not Reason.SCHEDULED]
-        with suppress(TimeoutError):  # what isn't in the queue by then is found in the store
+        try:
             async with asyncio.timeout(PUBLISH_PATIENCE.total_seconds()):
                 await self._broker.publish(due)
+        except Exception as error:
+            # Stored is accepted: what isn't in the queue now is found in the store later.
+            log.warning("queue_failed", count=len(due), error=type(error).__name__)
 
     def _result(self, admission: _Admission, kept: StoredAnswer | None) -> Accepted | Exception:
         if kept and admission.submission.key:

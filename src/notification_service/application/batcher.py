@@ -65,7 +65,7 @@ class Batcher[Item, Result]:
             self._runner = None
 
     def _next_batch(self) -> list[tuple[Item, asyncio.Future[Result]]]:
-        batch = []
+        batch: list[tuple[Item, asyncio.Future[Result]]] = []
         while self._waiting and len(batch) < self._largest:
             item, future = self._waiting.popleft()
             if not future.done():

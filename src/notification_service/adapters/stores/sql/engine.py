@@ -1,7 +1,7 @@
 """Connections: how each database is opened, how time is read off it, and what its failures mean to us."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -70,7 +70,7 @@ class Database:
         return str(version)
 
     @asynccontextmanager
-    async def statement(self) -> AsyncIterator[AsyncConnection]:
+    async def statement(self) -> AsyncGenerator[AsyncConnection]:
         """A connection on which each statement is a transaction of its own."""
         engine = self._statements if self.is_postgres else self.engine
         with translated():
@@ -78,14 +78,14 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def listener(self) -> AsyncIterator[Any]:
+    async def listener(self) -> AsyncGenerator[Any]:
         """The driver's own connection, for what only PostgreSQL's driver can do (LISTEN)."""
         async with self.statement() as connection:
             raw = await connection.get_raw_connection()
             yield raw.driver_connection
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self) -> AsyncGenerator[AsyncConnection]:
         """One transaction, committed when the block ends without an error."""
         with translated():
             async with self._writer.begin() as connection:

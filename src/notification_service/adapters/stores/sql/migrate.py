@@ -1,6 +1,6 @@
 """Brings a database's tables up to date; safe when many processes do so at once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ LOCK_NUMBER = 7_153_029_411
 
 
 @asynccontextmanager
-async def migrating(url: str) -> AsyncIterator[AsyncConnection]:
+async def migrating(url: str) -> AsyncGenerator[AsyncConnection]:
     """A transaction in which nobody else migrates the same database."""
     database = Database(url, pool_size=1)
     try:

@@ -1,10 +1,11 @@
 """From rows to what the domain speaks of, and back."""
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
+
+from sqlalchemy.engine import RowMapping
 
 from notification_service.domain.notification import (
     Claim,
@@ -19,10 +20,8 @@ from notification_service.domain.notification import (
     Trail,
 )
 
-type Row = Mapping[str, Any]
 
-
-def notification_of(row: Row) -> Notification:
+def notification_of(row: RowMapping) -> Notification:
     """One row of `notifications`."""
     return Notification(
         id=NotificationId(_uuid(row["id"])),
@@ -50,7 +49,7 @@ def notification_of(row: Row) -> Notification:
     )
 
 
-def claim_of(row: Row, *, claimed_at: datetime) -> Claim:
+def claim_of(row: RowMapping, *, claimed_at: datetime) -> Claim:
     """One row of `notifications` that is `sending` under the row's epoch."""
     return Claim(
         notification=notification_of(row),
@@ -60,7 +59,7 @@ def claim_of(row: Row, *, claimed_at: datetime) -> Claim:
     )
 
 
-def entry_of(row: Row) -> Entry:
+def entry_of(row: RowMapping) -> Entry:
     """One row of `attempts`."""
     return Entry(
         kind=row["kind"],
@@ -74,7 +73,7 @@ def entry_of(row: Row) -> Entry:
     )
 
 
-def dead_letter_of(row: Row) -> DeadLetter:
+def dead_letter_of(row: RowMapping) -> DeadLetter:
     """One row of `dead_letters`."""
     return DeadLetter(
         id=DeadLetterId(_uuid(row["id"])),

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, bindparam, case, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
@@ -143,7 +144,7 @@ class SqliteStore:
             func.min(case((_WAITS, _COLUMNS.due_at))),
         ).where(or_(_WAITS, _COLUMNS.status == Status.SENDING.value))
         async with self._database.statement() as connection:
-            pending, queued, sending, dead, oldest = (await connection.execute(counts)).one()
+            pending, queued, sending, dead, oldest = tuple((await connection.execute(counts)).one())
         waited = self.now() - oldest if oldest else timedelta()
         return Backlog(
             pending=pending,
@@ -224,7 +225,7 @@ def _due(column: Any, *, channel: ChannelType, now: datetime) -> Select[Any]:
 
 async def _mark_sending(
     connection: AsyncConnection, ids: Sequence[Any], lease_until: datetime
-) -> Sequence[Any]:
+) -> Sequence[RowMapping]:
     if not ids:
         return ()
     claimed = (
@@ -233,7 +234,8 @@ async def _mark_sending(
         .values(status=Status.SENDING.value, epoch=_COLUMNS.epoch + 1, lease_until=lease_until)
         .returning(notifications)
     )
-    return (await connection.execute(claimed)).mappings().all()
+    rows: Sequence[RowMapping] = (await connection.execute(claimed)).mappings().all()
+    return rows
 
 
 type _States = dict[NotificationId, tuple[int, str]]

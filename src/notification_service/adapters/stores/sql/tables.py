@@ -1,7 +1,7 @@
 """One set of tables for SQLite and PostgreSQL; migrations make them, a test proves that both agree."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, override
 
 from sqlalchemy import (
     JSON,
@@ -33,12 +33,14 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    @override
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """SQLite has no zones: it gets UTC."""
         if value is None or dialect.name == "postgresql":
             return value
         return value.astimezone(UTC).replace(tzinfo=None)
 
+    @override
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Always aware, always UTC."""
         if value is None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -52,7 +52,7 @@ class SqlWakeups:
         bell.clear()
 
     @contextlib.asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
+    async def listening(self) -> AsyncGenerator[None]:
         """Hear the rings of other processes until the block ends."""
         listener = asyncio.create_task(self._listen())
         try:
