@@ -1,7 +1,7 @@
 """The hot path on PostgreSQL: each call is one statement over arrays, with a text that never changes."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -176,8 +176,14 @@ class PostgresStore:
     def __init__(self, database: Database) -> None:
         """Work on an open database."""
         self._database = database
-        self.now = database.now
-        self.check = database.check
+
+    def now(self) -> datetime:
+        """See `NotificationStore.now`."""
+        return self._database.now()
+
+    async def check(self) -> str:
+        """See `NotificationStore.check`."""
+        return await self._database.check()
 
     async def add_many(
         self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta

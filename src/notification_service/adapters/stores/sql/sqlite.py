@@ -37,8 +37,14 @@ class SqliteStore:
     def __init__(self, database: Database) -> None:
         """Work on an open database."""
         self._database = database
-        self.now = database.now
-        self.check = database.check
+
+    def now(self) -> datetime:
+        """See `NotificationStore.now`."""
+        return self._database.now()
+
+    async def check(self) -> str:
+        """See `NotificationStore.check`."""
+        return await self._database.check()
 
     async def add_many(
         self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta
