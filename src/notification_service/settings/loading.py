@@ -9,8 +9,6 @@ from notification_service.settings.model import Settings
 from notification_service.settings.variables import first_of, read_variables
 
 LONGEST_EXCERPT = 60
-BY_OURSELVES = ("value_error", "literal_error")
-"""Kinds of problem whose message names the value and the remedy already."""
 
 
 def load_settings() -> Settings:
@@ -31,7 +29,8 @@ def problems_of(error: ValidationError) -> list[str]:
 def _line(detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if not detail["loc"]:
-        return message
+        return message  # of the settings together: one line for each conflict, with its names
+    message = " ".join(message.split())
     name = str(detail["loc"][0])
     field = Settings.model_fields.get(name)
     if field is None:
@@ -45,7 +44,7 @@ def _line(detail: ErrorDetails) -> str:
 def _variable(name: str) -> str:
     """Return the variable a person wrote, or the one to write."""
     names = variables_of(name, Settings.model_fields[name])
-    found = first_of(names, read_variables(Settings.env_path()))
+    found = first_of(names, read_variables())
     return found.name if found else names[0]
 
 

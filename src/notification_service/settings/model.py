@@ -49,7 +49,6 @@ class Settings(Telemetry, Limits, Security, Providers, Delivery, Brokers, Stores
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
@@ -84,13 +83,7 @@ class Settings(Telemetry, Limits, Security, Providers, Delivery, Brokers, Stores
 
     def unknown_names(self) -> dict[str, str | None]:
         """Return the `NS_*` variables that nothing reads, each with the known name nearest to it."""
-        return unknown_names(self.names, read_variables(self.env_path()))
-
-    @classmethod
-    def env_path(cls) -> Path | None:
-        """Where `.env` is looked for."""
-        file = cls.model_config.get("env_file")
-        return Path(str(file)) if file else None
+        return unknown_names(self.names, read_variables())
 
     @classmethod
     @override
@@ -227,12 +220,12 @@ class Variables(PydanticBaseSettingsSource):
     @override
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return the text of one setting, or None."""
-        return self._text(field_name, field, read_variables(Settings.env_path())), field_name, False
+        return self._text(field_name, field, read_variables()), field_name, False
 
     @override
     def __call__(self) -> dict[str, Any]:
         """Return the texts of all settings that are set."""
-        variables = read_variables(Settings.env_path())
+        variables = read_variables()
         texts = {name: self._text(name, field, variables) for name, field in Settings.model_fields.items()}
         return {name: text for name, text in texts.items() if text is not None}
 

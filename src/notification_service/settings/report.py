@@ -13,7 +13,7 @@ from notification_service.settings import secret_keys
 from notification_service.settings.fields import variables_of
 from notification_service.settings.model import Settings
 from notification_service.settings.urls import scheme_of, without_password
-from notification_service.settings.variables import first_of, read_variables
+from notification_service.settings.variables import ENV_FILE, first_of, read_variables
 
 HASH_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 PRETENDING = frozenset({"mailbox", "simulated"})
@@ -34,7 +34,7 @@ class SettingLine:
 
 def describe(settings: Settings) -> list[SettingLine]:
     """Return every setting with its value, masked where it is secret, and where it comes from."""
-    variables = read_variables(settings.env_path())
+    variables = read_variables()
     lines = []
     for name, field in Settings.model_fields.items():
         names = variables_of(name, field)
@@ -79,8 +79,8 @@ def _without_effect(settings: Settings) -> Iterator[str]:
 
 
 def _readable_by_others(settings: Settings) -> Iterator[str]:
-    for name, path in (("NS_DATA_DIR", settings.data_dir), (".env", settings.env_path())):
-        if path is not None and _others_can_read(path):
+    for name, path in (("NS_DATA_DIR", settings.data_dir), (".env", ENV_FILE)):
+        if _others_can_read(path):
             yield f"{name}: other users of this machine can read it; run: chmod go-rwx {path}"
 
 

@@ -113,13 +113,14 @@ class Stores(BaseModel):
     database_pool_size: int = setting(10, "Connections to the database for each process", ge=1, le=1000)
     redis_url: SecretStr | None = setting(
         None,
-        "`redis://host:6379/0`: counts rate limits for all processes; unset: each counts its own",
+        "`redis://host:6379/0`, for rate limits that all processes share; without effect in this release: "
+        "each process counts its own",
         also=["REDIS_URL"],
     )
 
 
 class Brokers(BaseModel):
-    """How work reaches the workers."""
+    """How work reaches the workers. Kafka and RabbitMQ arrive in a later release; theirs has no effect yet."""
 
     broker: Lower[str] = setting("embedded", "`embedded`: workers read due work from the database")
     kafka_bootstrap: str = setting(
@@ -190,12 +191,20 @@ class Providers(BaseModel):
         shown="`notifications@localhost` in development, else unset",
         also=["EMAIL_FROM"],
     )
-    sendgrid_api_key: SecretStr | None = setting(None, "SendGrid's API key", also=["SENDGRID_API_KEY"])
-    sendgrid_from_email: str | None = setting(
-        None, "The sender of emails that go through SendGrid", also=["SENDGRID_FROM_EMAIL"]
+    sendgrid_api_key: SecretStr | None = setting(
+        None, "SendGrid's API key, for a later release", also=["SENDGRID_API_KEY"]
     )
-    twilio_account_sid: str | None = setting(None, "Twilio's account", also=["TWILIO_ACCOUNT_SID"])
-    twilio_auth_token: SecretStr | None = setting(None, "Twilio's token", also=["TWILIO_AUTH_TOKEN"])
+    sendgrid_from_email: str | None = setting(
+        None,
+        "The sender of emails that go through SendGrid, for a later release",
+        also=["SENDGRID_FROM_EMAIL"],
+    )
+    twilio_account_sid: str | None = setting(
+        None, "Twilio's account, for a later release", also=["TWILIO_ACCOUNT_SID"]
+    )
+    twilio_auth_token: SecretStr | None = setting(
+        None, "Twilio's token, for a later release", also=["TWILIO_AUTH_TOKEN"]
+    )
     webhook_secret: SecretStr = setting(
         SecretStr(""),
         "Signs webhooks after Standard Webhooks: `whsec_` and 32 random bytes in base64",

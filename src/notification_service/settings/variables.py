@@ -9,9 +9,13 @@ from typing import Literal
 
 from dotenv import dotenv_values
 
+from notification_service.settings.errors import SettingsError
 from notification_service.settings.fields import PREFIX
 
 type Source = Literal["environment", ".env"]
+
+ENV_FILE = Path(".env")
+"""In the working directory of the moment."""
 
 FOR_TESTS = PREFIX + "TEST_"
 """Addresses of servers for the test suite; the service itself doesn't read them."""
@@ -26,10 +30,9 @@ class Variable:
     source: Source
 
 
-def read_variables(env_file: Path | None) -> dict[str, Variable]:
+def read_variables() -> dict[str, Variable]:
     """Return every variable by its upper-case name: the environment before `.env`; empty means unset."""
-    in_file = dotenv_values(env_file, interpolate=False) if env_file and env_file.is_file() else {}
-    return _set(in_file.items(), ".env") | _set(os.environ.items(), "environment")
+    return _set(_lines(ENV_FILE).items(), ".env") | _set(os.environ.items(), "environment")
 
 
 def first_of(names: Iterable[str], variables: dict[str, Variable]) -> Variable | None:
@@ -43,6 +46,14 @@ def unknown_names(known: Iterable[str], variables: Iterable[str]) -> dict[str, s
     known = set(known)
     strangers = (name for name in variables if name.startswith(PREFIX) and name not in known)
     return {name: _nearest(name, known) for name in sorted(strangers) if not name.startswith(FOR_TESTS)}
+
+
+def _lines(env_file: Path) -> dict[str, str | None]:
+    try:
+        return dotenv_values(env_file) if env_file.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or "it is no UTF-8 text"
+        raise SettingsError([f".env: cannot be read ({why}); make it readable or remove it"]) from None
 
 
 def _set(items: Iterable[tuple[str, str | None]], source: Source) -> dict[str, Variable]:
