@@ -32,10 +32,10 @@ def make_certificate(folder: Path) -> Certificate:
     if openssl is None:
         pytest.skip("needs openssl in PATH to make a certificate; install the package openssl")
     made = Certificate(folder / "certificate.pem", folder / "key.pem")
+    request = "req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -days 2 -subj /CN=localhost"
+    names = "subjectAltName=DNS:localhost,DNS:hooks.example,IP:127.0.0.1"
     subprocess.run(
-        [openssl, "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-        + ["-keyout", str(made.key), "-out", str(made.certificate), "-days", "2", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=DNS:localhost,DNS:hooks.example,IP:127.0.0.1"],
+        [openssl, *request.split(), "-addext", names, "-keyout", made.key, "-out", made.certificate],
         check=True,
         capture_output=True,
         timeout=20,
