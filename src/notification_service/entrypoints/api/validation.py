@@ -1,0 +1,89 @@
+"""Turns values from outside into models, and a model's complaints into field and message."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from notification_service.domain.channels import CHANNEL_TYPES
+from notification_service.domain.errors import InvalidInputError
+
+FREE_FORM = frozenset({"metadata", "variables"})
+"""What lies below these was named by the caller and is never repeated."""
+
+MESSAGES = {
+    "missing": "is required",
+    "extra_forbidden": "unknown field",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "dict_type": "must be an object",
+    "list_type": "must be a list",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} items",
+    "too_long": "must have at most {max_length} items",
+    "string_pattern_mismatch": "does not have the required form",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "union_tag_invalid": "must be one of {expected_tags}",
+    "union_tag_not_found": "is required",
+}
+"""What is said for each kind of complaint: pydantic's own words may repeat the input."""
+
+
+def validated[Model: BaseModel](model: type[Model], value: object) -> Model:
+    """Return the value as a model; raises `InvalidInputError`."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InvalidInputError(problems_in(error.errors(include_url=False, include_input=False))) from None
+
+
+def problems_in(errors: Iterable[ErrorDetails]) -> dict[str, str]:
+    """Map each field's dotted path to what is wrong with it; the first complaint about a field wins."""
+    problems: dict[str, str] = {}
+    for error in errors:
+        problems.setdefault(_field(error), _message(error))
+    return problems
+
+
+def under(prefix: str, problems: Mapping[str, str]) -> dict[str, str]:
+    """Place problems of a part below the part's own name."""
+    return {f"{prefix}.{field}" if field else prefix: message for field, message in problems.items()}
+
+
+def _field(error: ErrorDetails) -> str:
+    path = list(_path(error["loc"]))
+    match error["type"]:
+        case "extra_forbidden":
+            path = path[:-1]
+        case "union_tag_invalid" | "union_tag_not_found":
+            path.append("type")
+    return ".".join(path)
+
+
+def _path(location: tuple[int | str, ...]) -> Iterator[str]:
+    """Leave out the tag of the channel's union, which is no part of the body, and what callers named."""
+    previous: int | str | None = None
+    for part in location:
+        if not (previous == "channel" and part in CHANNEL_TYPES):
+            yield str(part)
+        if part in FREE_FORM:
+            return
+        previous = part
+
+
+def _message(error: ErrorDetails) -> str:
+    context: dict[str, Any] = error.get("ctx", {})
+    if error["type"] == "value_error":
+        return str(context["error"])
+    kind = error["type"]
+    if kind in {"too_short", "too_long"} and context.get("field_type") != "List":
+        kind = f"string_{kind}"  # a text that is checked by a function of ours first
+    return MESSAGES.get(kind, "is not valid").format_map(context)
