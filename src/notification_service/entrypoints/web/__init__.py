@@ -1,1 +1,5 @@
-"""The pages people see in a browser."""
+"""The site: pages for people in a browser, signed in by a session cookie."""
+
+from notification_service.entrypoints.web.site import routes
+
+__all__ = ["routes"]

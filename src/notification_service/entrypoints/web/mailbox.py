@@ -1,0 +1,120 @@
+"""The mailbox page, the data behind it and the documents it shows."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from notification_service.domain.errors import NotFoundError
+from notification_service.entrypoints.api import answers
+from notification_service.entrypoints.api.security import service_of
+from notification_service.entrypoints.web import reading, watching
+from notification_service.entrypoints.web.first_steps import first_request
+from notification_service.entrypoints.web.pages import PRIVATE, go_to, is_navigation, notice, page
+from notification_service.entrypoints.web.sessions import (
+    Handler,
+    SessionHandler,
+    is_own_form,
+    signed_in,
+)
+from notification_service.ports import Session
+
+# The sandbox lets nothing run and nothing load; a link opens a tab of its own, which is what a person who
+# tests a sign-up email wants to happen.
+DOCUMENT_POLICY = (
+    "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; "
+    "img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+)
+DOCUMENT_HEADERS = PRIVATE | {"content-security-policy": DOCUMENT_POLICY}
+
+# Written in front of the message's own document, whose later <html>, <head> and <body> tags still count.
+DOCUMENT_START = '<!doctype html><meta charset="utf-8"><base target="_blank">'
+
+
+def while_in_use(handler: SessionHandler) -> Handler:
+    """Let signed-in people reach the handler as long as some channel delivers into the mailbox."""
+
+    async def checked(request: Request, session: Session) -> Response:
+        return await handler(request, session) if _is_in_use(request) else _not_in_use(request)
+
+    return signed_in(checked)
+
+
+def _is_in_use(request: Request) -> bool:
+    settings = service_of(request).settings
+    return "mailbox" in {*settings.email_providers, *settings.sms_providers, *settings.push_providers}
+
+
+def _not_in_use(request: Request) -> Response:
+    if not is_navigation(request):
+        raise NotFoundError
+    return notice(
+        "The mailbox is not in use here",
+        "This service sends its messages for real. To catch them instead, let NS_EMAIL_PROVIDERS, "
+        "NS_SMS_PROVIDERS or NS_PUSH_PROVIDERS contain mailbox and restart it.",
+        status=404,
+    )
+
+
+@while_in_use
+async def show(request: Request, session: Session) -> Response:
+    """Show the mailbox; its list fills itself and stays live."""
+    example = first_request(str(request.base_url), session.principal.subject)
+    return page("mailbox.html", principal=session.principal, csrf_token=session.csrf_token, example=example)
+
+
+@while_in_use
+async def messages(request: Request, session: Session) -> Response:
+    """List the newest messages, or with `after` those that follow one."""
+    where = reading.filter_from(request.query_params, session.principal)
+    after = reading.message_id(request.query_params.get("after", ""))
+    return _data(await reading.list_messages(service_of(request), where, after=after))
+
+
+@while_in_use
+async def news(request: Request, session: Session) -> Response:
+    """Answer with the newest messages once they differ from the version the page knows, else with nothing."""
+    where = reading.filter_from(request.query_params, session.principal)
+    changed = await watching.wait_for_change(
+        service_of(request), where, known=request.query_params.get("version", "")
+    )
+    if not changed:
+        return Response(status_code=204, headers=PRIVATE)
+    return _data(await reading.list_messages(service_of(request), where))
+
+
+@while_in_use
+async def message(request: Request, session: Session) -> Response:
+    """Give one message with its notification and the notification's history."""
+    found = await reading.find_message(service_of(request), request.path_params["id"], session.principal)
+    if not found:
+        raise NotFoundError
+    notification = await service_of(request).archive.get(found.notification_id)
+    history = await service_of(request).archive.history(found.notification_id)
+    return _data(
+        {
+            "message": answers.mailbox_message(found),
+            "notification": answers.notification(notification) if notification else None,
+            "attempts": answers.history(notification.channel_type, history)["data"] if notification else [],
+        }
+    )
+
+
+@while_in_use
+async def html(request: Request, session: Session) -> Response:
+    """Give a message's HTML as a document for the sandboxed frame."""
+    found = await reading.find_message(service_of(request), request.path_params["id"], session.principal)
+    if not found or found.html is None:
+        raise NotFoundError
+    return Response(DOCUMENT_START + found.html, headers=DOCUMENT_HEADERS, media_type="text/html")
+
+
+@while_in_use
+async def clear(request: Request, session: Session) -> Response:
+    """Delete every message this person can see."""
+    if not await is_own_form(request, session):
+        return notice("Nothing was deleted", "This page was open for too long. Please try again.", status=403)
+    await service_of(request).mailbox.clear(reading.everything_of(session.principal))
+    return go_to("/mailbox")
+
+
+def _data(content: object) -> Response:
+    return answers.json_response(content, headers=PRIVATE)
