@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from notification_service.domain.errors import NotificationServiceError
 from notification_service.entrypoints.guarded_http import GuardedProtocol, Receive, Scope, Send
+from notification_service.entrypoints.stopping import abandoned_by
 
 BACKLOG = 4096
 KEEP_ALIVE_SECONDS = 75
@@ -51,10 +52,11 @@ async def serve(
 ) -> None:
     """Serve until `stop` is set; then accept nothing more, finish the requests in flight, and return.
 
-    The application's lifespan surrounds it all, and what goes wrong in it is raised as it is.
-    `on_listening` is awaited once connections are accepted.
+    The application's lifespan surrounds it all, and what goes wrong in it is raised as it is; a start that
+    waits for something is abandoned by `stop`. `on_listening` is awaited once connections are accepted.
     """
-    async with application.router.lifespan_context(application) as state:
+    async with abandoned_by(stop) as started, application.router.lifespan_context(application) as state:
+        started()
         served = _with_state(application, dict(state)) if state else application
         server = _Server(_config(served, options), stop, on_listening)
         await server.serve(sockets=list(sockets))
@@ -180,12 +182,12 @@ def _explained(host: str, port: int) -> Iterator[None]:
         yield
     except OSError as error:
         reasons = {
-            errno.EADDRINUSE: f"port {port} of {host} is in use; stop what runs there, or choose another",
-            errno.EACCES: f"port {port} needs more rights; choose one above 1023",
-            errno.EADDRNOTAVAIL: f"{host} is no address of this machine; choose another host",
+            errno.EADDRINUSE: f"port {port} of {host} is in use; stop what runs there, or use another --port",
+            errno.EACCES: f"port {port} needs more rights; use a --port above 1023",
+            errno.EADDRNOTAVAIL: f"{host} is no address of this machine; use another --host (NS_HOST)",
         }
         if isinstance(error, socket.gaierror):
-            raise CannotListenError(f"there is no host '{host}'; choose another") from None
+            raise CannotListenError(f"there is no host '{host}'; use another --host (NS_HOST)") from None
         if error.errno not in reasons:
             raise
-        raise CannotListenError(f"{reasons[error.errno]} (--port, NS_PORT)") from None
+        raise CannotListenError(reasons[error.errno]) from None

@@ -5,29 +5,31 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def stop_signals(patience: timedelta) -> Iterator[asyncio.Event]:
+def stop_signals(patience: timedelta, *, hasty: bool = True) -> Iterator[asyncio.Event]:
     """Yield an event that the first SIGTERM or SIGINT sets, for whoever runs in this event loop.
 
-    The second signal ends the process at once. So does the end of the `patience`, which begins with the
-    first one: a clock of its own watches it, because the event loop may be what hangs.
+    The second signal ends the process at once, unless it is not `hasty`: a supervised child is told to stop
+    by several at a time. So does the end of the `patience`, which begins with the first signal: a clock of
+    its own watches it, because the event loop may be what hangs.
     """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     last_resort = threading.Timer(patience.total_seconds(), _give_up)
     last_resort.daemon = True
 
     def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
+        if stop.is_set() and hasty:
             leave_at_once(128 + number, "stopped before everything was finished")
-        stop.set()
-        last_resort.start()
+        if not stop.is_set():
+            stop.set()
+            last_resort.start()
 
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
@@ -37,6 +39,26 @@ def stop_signals(patience: timedelta) -> Iterator[asyncio.Event]:
         last_resort.cancel()
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def abandoned_by(stop: asyncio.Event) -> AsyncIterator[Callable[[], object]]:
+    """Abandon a block that is still starting when `stop` is set; nothing is raised.
+
+    The block calls what it is given once it has started: from then on it ends by itself.
+    """
+    loop, watcher = asyncio.get_running_loop(), asyncio.create_task(stop.wait())
+    try:
+        async with asyncio.timeout(None) as start:
+            watcher.add_done_callback(
+                lambda done: None if done.cancelled() else start.reschedule(loop.time())
+            )
+            yield watcher.cancel
+    except TimeoutError:
+        if not start.expired():
+            raise
+    finally:
+        watcher.cancel()
 
 
 def leave_at_once(code: int, reason: str) -> None:

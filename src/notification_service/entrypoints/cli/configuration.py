@@ -1,0 +1,39 @@
+"""The settings as a command sees them: from the environment and `.env`, with its own options on top."""
+
+import getpass
+from typing import Any
+
+from notification_service.entrypoints.cli.console import CommandError, ExitCode
+from notification_service.observability import logging
+from notification_service.settings import Settings, SettingsError, load_settings
+from notification_service.settings.variables import read_variables
+
+
+def settings_with(**options: Any) -> Settings:
+    """Return the settings, with every option that isn't None in place of the setting of its name."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        raise CommandError("\n  ".join(error.problems), ExitCode.USAGE) from None
+    return settings.model_copy(update={name: value for name, value in options.items() if value is not None})
+
+
+def configure_logging(settings: Settings, process: str) -> None:
+    """Let this process log as the settings say."""
+    logging.configure(
+        settings.log_level, format=settings.log_format, service_name=settings.service_name, process=process
+    )
+
+
+def variable(name: str) -> str | None:
+    """Return a variable of the command line itself, from the environment or `.env`."""
+    found = read_variables(Settings.env_path()).get(name)
+    return found.value if found else None
+
+
+def operator() -> str:
+    """Return the name under which a person at this machine acts."""
+    try:
+        return getpass.getuser()
+    except OSError:  # a container's user need not have a name
+        return "operator"

@@ -1,0 +1,88 @@
+"""The worker process: delivers what is due, and tells on a port of its own how it is."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from socket import socket
+
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from notification_service.bootstrap import Service, open_service
+from notification_service.domain.channels import ChannelType
+from notification_service.entrypoints.server import (
+    ServerOptions,
+    allow_many_connections,
+    listen,
+    run,
+    serve,
+    url_of,
+)
+from notification_service.entrypoints.stopping import abandoned_by, stop_signals
+from notification_service.settings import Settings
+
+
+def run_worker(settings: Settings, *, channels: frozenset[ChannelType] | None) -> int:
+    """Deliver until SIGTERM or SIGINT; then claim nothing more, settle what is in hand, and return 0."""
+    allow_many_connections()
+    sockets = listen(settings.host, settings.worker_port) if settings.worker_port else []
+    return run(_work(settings, sockets, channels))
+
+
+async def _work(
+    settings: Settings, sockets: Sequence[socket], channels: frozenset[ChannelType] | None
+) -> int:
+    log, patience = structlog.get_logger(), timedelta(seconds=settings.shutdown_seconds)
+    with stop_signals(patience) as stop:
+        async with abandoned_by(stop) as started, open_service(settings) as service:
+            started()
+            wanted = service.worker.channels & (channels or service.worker.channels)
+            for channel in sorted((channels or frozenset()) - wanted):
+                log.warning("channel_not_configured", channel=channel, remedy="name a provider for it")
+            await _deliver(service, sockets, wanted, stop, patience)
+            log.info("worker_stopped")
+    return 0
+
+
+async def _deliver(
+    service: Service,
+    sockets: Sequence[socket],
+    channels: frozenset[ChannelType],
+    stop: asyncio.Event,
+    patience: timedelta,
+) -> None:
+    """Work until `stop`; the port answers until everything is settled."""
+    settled = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        if sockets:
+            options = ServerOptions(shutdown=patience)
+            tasks.create_task(serve(_probes(service), sockets, options=options, stop=settled))
+        structlog.get_logger().info(
+            "worker_started",
+            channels=sorted(channels),
+            concurrency=service.settings.worker_concurrency,
+            listening=url_of(sockets[0]) if sockets else None,
+        )
+        await service.worker.run(stopping=stop, channels=channels)
+        settled.set()
+
+
+def _probes(service: Service) -> Starlette:
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def metrics(_: Request) -> Response:
+        body, content_type = service.metrics.render()
+        return Response(body, headers={"content-type": content_type})
+
+    routes = [
+        Route(path, answer)
+        for name, answer in (("/health", health), ("/metrics", metrics))
+        for path in (name, f"{name}/")
+    ]
+    application = Starlette(routes=routes)
+    application.router.redirect_slashes = False
+    return application
