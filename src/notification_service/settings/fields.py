@@ -74,7 +74,7 @@ def _network(value: Any) -> Network:
     try:
         return ip_network(value, strict=False)
     except ValueError:
-        raise ValueError(f"'{value}' is no network; write for instance 127.0.0.0/8,::1/128") from None
+        raise ValueError(f"'{value}' is no network; write for instance 127.0.0.0/8") from None
 
 
 def _waits(value: object) -> object:

@@ -120,7 +120,7 @@ class Stores(BaseModel):
 
 
 class Brokers(BaseModel):
-    """How work reaches the workers. Kafka and RabbitMQ arrive in a later release; theirs has no effect yet."""
+    """How work reaches the workers. Kafka and RabbitMQ arrive in a later release, which reads the rest."""
 
     broker: Lower[str] = setting("embedded", "`embedded`: workers read due work from the database")
     kafka_bootstrap: str = setting(
