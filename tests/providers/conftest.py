@@ -4,6 +4,7 @@ import pytest
 
 from tests.providers.certificates import Certificate, make_certificate
 from tests.providers.house import House, a_house
+from tests.providers.smtp_rig import SmtpRig, an_smtp_rig
 from tests.providers.webhook_rig import WebhookRig, a_webhook_rig
 
 
@@ -21,4 +22,10 @@ async def house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
 @pytest.fixture
 async def webhook_rig() -> AsyncIterator[WebhookRig]:
     async with a_webhook_rig() as rig:
+        yield rig
+
+
+@pytest.fixture
+async def smtp_rig() -> AsyncIterator[SmtpRig]:
+    async with an_smtp_rig() as rig:
         yield rig

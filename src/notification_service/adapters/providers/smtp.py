@@ -200,14 +200,14 @@ def _is_final(error: SMTPResponseException, stage: _Stage) -> bool:
 
 
 def _lost(error: Exception, stage: _Stage) -> tuple[str, str]:
-    match error:
-        case TimeoutError():
-            return "timeout", f"no answer in time, {stage.value}"
+    match error.__cause__ or error:
         case ssl.SSLError():
             return "tls_failed", "no trusted TLS connection could be made"
-        case ConnectionError() | OSError() if stage is _Stage.CONNECTING:
+        case TimeoutError():
+            return "timeout", f"no answer in time, {stage.value}"
+        case OSError() if stage is _Stage.CONNECTING:
             return "connect_failed", "no connection could be made"
-        case ConnectionError() | OSError():
+        case OSError():
             return "connection_lost", f"the connection was lost, {stage.value}"
         case _:
             # What aiosmtplib itself found missing: STARTTLS, AUTH or a method both sides know.
