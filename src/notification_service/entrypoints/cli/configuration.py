@@ -1,6 +1,7 @@
 """The settings as a command sees them: from the environment and `.env`, with its own options on top."""
 
 import getpass
+from collections.abc import Callable
 from typing import Any
 
 from notification_service.entrypoints.cli.console import CommandError, ExitCode
@@ -11,10 +12,7 @@ from notification_service.settings.variables import read_variables
 
 def settings_with(**options: Any) -> Settings:
     """Return the settings, with every option that isn't None in place of the setting of its name."""
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        raise CommandError("\n  ".join(error.problems), ExitCode.USAGE) from None
+    settings = _told(load_settings)
     return settings.model_copy(update={name: value for name, value in options.items() if value is not None})
 
 
@@ -27,7 +25,7 @@ def configure_logging(settings: Settings, process: str) -> None:
 
 def variable(name: str) -> str | None:
     """Return a variable of the command line itself, from the environment or `.env`."""
-    found = read_variables(Settings.env_path()).get(name)
+    found = _told(read_variables).get(name)
     return found.value if found else None
 
 
@@ -37,3 +35,11 @@ def operator() -> str:
         return getpass.getuser()
     except OSError:  # a container's user need not have a name
         return "operator"
+
+
+def _told[Result](read: Callable[[], Result]) -> Result:
+    """Make what is wrong with the settings one line for each setting."""
+    try:
+        return read()
+    except SettingsError as error:
+        raise CommandError("\n  ".join(error.problems), ExitCode.USAGE) from None

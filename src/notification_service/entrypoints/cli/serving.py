@@ -7,6 +7,7 @@ from datetime import timedelta
 import structlog
 from starlette.applications import Starlette
 
+from notification_service.entrypoints.cli.configuration import configure_logging
 from notification_service.entrypoints.cli.console import guarded
 from notification_service.entrypoints.cli.supervisor import Supervisor
 from notification_service.entrypoints.server import (
@@ -55,6 +56,7 @@ def _child(settings: Settings) -> Callable[[socket.socket, Callable[[], None]], 
         async def greet(_application: Starlette, _url: str) -> None:
             serves()
 
+        configure_logging(settings, "api")  # again, for the child's own number in its lines
         return guarded("app", lambda: run(_serve(settings, [listening], greet=greet, is_child=True)))
 
     return serve_child
