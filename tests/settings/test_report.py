@@ -92,7 +92,8 @@ def test_a_risky_value_is_allowed_and_warned_of(
     assert [text for text in found if text.startswith(f"{expected}: ") and word in text]
 
 
-def test_smtp_to_this_machine_needs_no_encryption(monkeypatch: pytest.MonkeyPatch, production: None) -> None:
+@pytest.mark.usefixtures("production")
+def test_smtp_to_this_machine_needs_no_encryption(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NS_SMTP_URL", "smtp://ann:pw@localhost:1025")
 
     assert not [text for text in warnings(load_settings()) if text.startswith("NS_SMTP_URL")]

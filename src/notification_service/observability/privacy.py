@@ -116,7 +116,9 @@ def _plain(value: Any) -> str | bool | int | float | None:
             return _plain(value.value)
         case None | str() | bool() | int() | float():
             return value
-        case UUID() | date() | Path():
+        case date():
+            return value.isoformat()
+        case UUID() | Path():
             return str(value)
         case timedelta():
             return value.total_seconds()

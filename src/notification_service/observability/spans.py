@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from threading import Thread
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from notification_service.observability.tracing import Attribute, Kind, valid_traceparent
+
+LONGEST_GOODBYE_SECONDS = 3.0
 
 KINDS: dict[Kind, SpanKind] = {
     "server": SpanKind.SERVER,
@@ -67,7 +70,8 @@ class Spans:
     def __init__(self, service_name: str, process: str, endpoint: str) -> None:
         """`endpoint` takes OTLP over HTTP; the sampler is the one OTEL_TRACES_SAMPLER names."""
         self._provider = TracerProvider(resource=Resource.create(_resource(service_name, process)))
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+        self._exporter = OTLPSpanExporter(endpoint=endpoint)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("notification_service")
 
     def make(
@@ -93,8 +97,13 @@ class Spans:
         return RecordedSpan(current)
 
     def close(self) -> None:
-        """Send what is left and stop the thread."""
-        self._provider.shutdown()
+        """Send what is left and stop; gives up on a collector that is down."""
+        goodbye = Thread(target=self._provider.shutdown, daemon=True)
+        goodbye.start()
+        goodbye.join(LONGEST_GOODBYE_SECONDS)
+        if goodbye.is_alive():
+            # Wakes it from the wait before its next try.
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the library has no annotation here
 
 
 def _resource(service_name: str, process: str) -> dict[str, str]:

@@ -88,7 +88,10 @@ def configure(service_name: str, process: str, *, endpoint: str | None = None) -
 
 
 def shutdown() -> None:
-    """Send what is left to the collector and turn tracing off; takes a few seconds when it is down."""
+    """Send what is left to the collector and turn tracing off.
+
+    Blocks, for up to three seconds when the collector is down; call it in a thread where a loop runs.
+    """
     global _spans
     spans, _spans = _spans, None
     if spans is not None:
