@@ -24,21 +24,21 @@ def stop_signals(patience: timedelta, *, hasty: bool = True) -> Iterator[asyncio
     last_resort = threading.Timer(patience.total_seconds(), _give_up)
     last_resort.daemon = True
 
-    def on_signal(number: signal.Signals) -> None:
-        if stop.is_set() and hasty:
-            leave_at_once(128 + number, "stopped before everything was finished")
-        if not stop.is_set():
-            stop.set()
+    # Not the loop's own handlers, which a loop that hangs would never call.
+    def on_signal(number: int, _frame: object) -> None:
+        if last_resort.ident is None:
             last_resort.start()
+            loop.call_soon_threadsafe(stop.set)
+        elif hasty:
+            leave_at_once(128 + number, "stopped before everything was finished")
 
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, on_signal, number)
+    before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
     try:
         yield stop
     finally:
         last_resort.cancel()
-        for number in STOP_SIGNALS:
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @asynccontextmanager

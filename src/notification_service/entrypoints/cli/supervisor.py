@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
@@ -38,7 +38,9 @@ class _Child:
 
     def look(self) -> bool:
         """Return whether it lives, after noting whether it serves."""
-        self.serves = self.serves or self.says.poll()
+        if not self.serves and self.says.poll():
+            with suppress(EOFError):  # it has died without a word
+                self.serves = bool(self.says.recv_bytes())
         return self.process.is_alive()
 
 
@@ -70,7 +72,8 @@ class Supervisor:
             while not self._stopping and not failure:
                 wait([child.process.sentinel for child in self._children], timeout=LOOK)
                 failure = self._replace_the_dead()
-            return self._stop() or failure
+            stopped = self._stop()
+            return failure or stopped
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
