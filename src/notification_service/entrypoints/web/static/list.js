@@ -104,7 +104,7 @@ export class List {
     setTime(time, row.received_at);
     const item = element(
       "li",
-      { class: "row", role: "option", tabindex: -1, "data-id": row.id, "aria-selected": "false" },
+      { class: row.subject ? "row" : "row bare", role: "option", tabindex: -1, "data-id": row.id, "aria-selected": "false" },
       channelBadge(row.channel),
       element("span", { class: "to", dir: "auto", text: row.to }),
       time,

@@ -70,6 +70,7 @@ export class Opened {
 
   #head() {
     const { message } = this.#detail;
+    const under = message.subject ? message.to : channelLabel(message.channel);
     const received = element("time");
     setTime(received, message.received_at);
     return element(
@@ -80,8 +81,8 @@ export class Opened {
       element(
         "div",
         { class: "titles" },
-        element("h1", { dir: "auto", text: message.subject || `${channelLabel(message.channel)} to ${message.to}` }),
-        element("p", { class: "sub" }, element("span", { class: "address", dir: "auto", text: message.to }), received),
+        element("h1", { dir: "auto", text: message.subject || message.to }),
+        element("p", { class: "sub" }, element("span", { class: "address", dir: "auto", text: under }), received),
       ),
       stateBadge(this.status),
     );
