@@ -10,8 +10,10 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from notification_service.settings import Settings, SettingsError, describe, load_settings
+from notification_service.settings.loading import problems_of
 from notification_service.settings.secret_keys import kept_secret, new_secret, weakness, webhook_weakness
 
 SECRETS = ("jwt_secret", "session_secret_key", "webhook_secret")
@@ -220,3 +222,13 @@ def test_no_secret_is_shown_anywhere(monkeypatch: pytest.MonkeyPatch, name: str)
 
     assert shown
     assert not [text for text in shown if CANARY in text]
+
+
+def test_a_secret_of_the_wrong_kind_is_not_quoted() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(sendgrid_api_key=4711_0815)
+
+    (line,) = problems_of(caught.value)
+
+    assert line.startswith("NS_SENDGRID_API_KEY: should be a valid string; ")
+    assert "4711" not in line

@@ -112,14 +112,12 @@ def kept_secret(folder: Path, name: str, fresh: str) -> str:
 
 def private_folder(folder: Path) -> None:
     """Create the folder, if need be, so that only its owner can look into it and git ignores it."""
-    if folder.is_dir():
-        return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700)
         (folder / ".gitignore").write_text("*\n", encoding="ascii")
     except OSError as error:
-        if folder.is_dir():  # another process was faster
+        if folder.is_dir():  # since long, or another process was faster
             return
         raise SettingsError([f"NS_DATA_DIR: cannot be created ({_why(error)}); choose another"]) from None
 
