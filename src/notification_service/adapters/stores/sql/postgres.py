@@ -9,7 +9,7 @@ from sqlalchemy.engine import RowMapping
 from uuid_utils.compat import uuid7
 
 from notification_service.adapters.stores.sql.engine import Database
-from notification_service.adapters.stores.sql.rows import claim_of, dump, payload_of, row_of
+from notification_service.adapters.stores.sql.rows import claim_of, dump, once_per_claim, payload_of, row_of
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import StoreUnavailableError
 from notification_service.domain.notification import Claim, NotificationId, Settlement
@@ -78,7 +78,7 @@ WITH due AS (
   SELECT id FROM notifications
   WHERE id = ANY(CAST(:ids AS uuid[])) AND channel_type = CAST(:channel AS text)
     AND status IN ('pending', 'queued') AND due_at <= now() AND (expires_at IS NULL OR expires_at > now())
-  LIMIT CAST(:limit AS int) FOR UPDATE SKIP LOCKED
+  ORDER BY priority DESC, due_at, id LIMIT CAST(:limit AS int) FOR UPDATE SKIP LOCKED
 )
 """
 
@@ -92,6 +92,8 @@ RETURNING n.*, now() AS told
 CLAIM = text(_DUE + _CLAIM)
 CLAIM_THESE = text(_DUE_OF_THESE + _CLAIM)
 
+# What was not settled is late when its claim was found lost before this statement began (the epoch is over) or
+# while it waited for the row (it still looks held in here). An ending told twice meets its own line.
 SETTLE = text("""
 WITH outcome AS MATERIALIZED (
   SELECT * FROM unnest(
@@ -117,14 +119,18 @@ WITH outcome AS MATERIALIZED (
   RETURNING n.id, o.epoch, n.user_id, n.channel_type, n.attempts, n.due_at
 ), history AS (
   INSERT INTO attempts (
-    notification_id, kind, outcome, provider, started_at, finished_at, error_code, detail, next_attempt_at)
-  SELECT o.id, o.kind, o.outcome, o.provider, o.started_at, o.finished_at,
+    notification_id, epoch, kind, outcome, provider, started_at, finished_at, error_code, detail,
+    next_attempt_at)
+  SELECT o.id, o.epoch, o.kind, o.outcome, o.provider, o.started_at, o.finished_at,
     CASE WHEN s.id IS NULL THEN coalesce(o.error_code, 'lease_lost') ELSE o.error_code END, o.detail,
     CASE WHEN o.delay IS NOT NULL THEN s.due_at END
   FROM outcome AS o LEFT JOIN settled AS s ON s.id = o.id AND s.epoch = o.epoch
-  WHERE s.id IS NOT NULL OR NOT o.claim_is_lost
-    AND EXISTS (SELECT FROM notifications AS n WHERE n.id = o.id AND n.epoch > o.epoch)
+  WHERE s.id IS NOT NULL OR NOT o.claim_is_lost AND EXISTS (
+    SELECT FROM notifications AS n
+    WHERE n.id = o.id AND (n.epoch > o.epoch OR n.epoch = o.epoch AND n.status = 'sending')
+  )
   ORDER BY o.finished_at
+  ON CONFLICT (notification_id, epoch, outcome) DO NOTHING
 ), dead AS (
   INSERT INTO dead_letters (id, notification_id, user_id, channel, reason, detail, attempts, dead_at, payload)
   SELECT o.dead_id, s.id, s.user_id, s.channel_type, o.reason, o.detail, s.attempts, now(),
@@ -189,6 +195,8 @@ class PostgresStore:
         self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta
     ) -> Sequence[StoredAnswer | None]:
         """See `NotificationStore.add_many`: keys and rows in one statement."""
+        if not acceptances:
+            return ()
         firsts = _first_holders(acceptances)
         arrays = _acceptance_arrays([each for each in acceptances if _is_first(each, firsts)])
         [row] = await self._rows(ADD_MANY, keep_answers=keep_answers, **arrays)
@@ -232,7 +240,10 @@ class PostgresStore:
 
     async def settle(self, settlements: Sequence[Settlement]) -> frozenset[NotificationId]:
         """See `NotificationStore.settle`: states, history and dead letters in one statement."""
-        rows = await self._rows(SETTLE, **_columns([_settlement_row(each) for each in settlements]))
+        if not settlements:
+            return frozenset()
+        outcomes = [_settlement_row(each) for each in once_per_claim(settlements)]
+        rows = await self._rows(SETTLE, **_columns(outcomes))
         return frozenset(row["id"] for row in rows)
 
     async def lost_claims(self, *, limit: int) -> Sequence[Claim]:

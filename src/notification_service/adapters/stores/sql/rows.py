@@ -1,6 +1,8 @@
 """From rows to what the domain speaks of, and back."""
 
 import json
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -16,6 +18,7 @@ from notification_service.domain.notification import (
     NotificationId,
     Outcome,
     Reason,
+    Settlement,
     Status,
     Trail,
 )
@@ -26,9 +29,9 @@ def notification_of(row: RowMapping) -> Notification:
     return Notification(
         id=NotificationId(_uuid(row["id"])),
         user_id=row["user_id"],
-        channel=_json(row["channel_data"]),
+        channel={**_object(row["channel_data"]), "type": row["channel_type"]},
         body=row["body"],
-        metadata=_json(row["metadata"]),
+        metadata=_object(row["metadata"]),
         status=Status(row["status"]),
         status_reason=Reason(row["status_reason"]) if row["status_reason"] else None,
         retry_count=row["retry_count"],
@@ -59,6 +62,11 @@ def claim_of(row: RowMapping, *, claimed_at: datetime) -> Claim:
     )
 
 
+def once_per_claim(settlements: Sequence[Settlement]) -> Sequence[Settlement]:
+    """The settlements without those that end a claim a second time."""
+    return list({(each.claim.notification.id, each.claim.epoch): each for each in settlements}.values())
+
+
 def entry_of(row: RowMapping) -> Entry:
     """One row of `attempts`."""
     return Entry(
@@ -86,7 +94,7 @@ def dead_letter_of(row: RowMapping) -> DeadLetter:
         dead_at=_moment(row["dead_at"]),
         redriven_at=utc(row["redriven_at"]),
         redriven_by=row["redriven_by"],
-        payload=_json(row["payload"]),
+        payload=_object(row["payload"]),
     )
 
 
@@ -141,9 +149,12 @@ def _moment(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-def _json(value: Any) -> Any:
+def _object(value: Any) -> dict[str, Any]:
+    """A JSON object; what else another tool may have written counts as empty."""
     # PostgreSQL's driver hands jsonb over as text when the statement is text; typed columns arrive parsed.
-    return json.loads(value) if isinstance(value, str) else value
+    with suppress(ValueError):
+        value = json.loads(value) if isinstance(value, str) else value
+    return value if isinstance(value, dict) else {}
 
 
 def _uuid(value: Any) -> UUID:

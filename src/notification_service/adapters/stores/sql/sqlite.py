@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, bindparam, case, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy.dialects.sqlite import insert as insert_or
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
 from notification_service.adapters.stores.sql.engine import Database
-from notification_service.adapters.stores.sql.rows import claim_of, payload_of, row_of
+from notification_service.adapters.stores.sql.rows import claim_of, once_per_claim, payload_of, row_of
 from notification_service.adapters.stores.sql.tables import (
     attempts,
     dead_letters,
@@ -98,11 +99,12 @@ class SqliteStore:
         async with self._database.transaction() as connection:
             now = self.now()
             states = await _states(connection, settlements)
-            effective = [each for each in settlements if _holds(each, states)]
+            effective = [each for each in once_per_claim(settlements) if _holds(each, states)]
             late = [each for each in settlements if _is_late(each, states)]
             if effective:
                 await connection.execute(_SETTLE, [_settled(each, now) for each in effective])
-            await _insert(connection, attempts, _history(effective, late, now))
+            if lines := _history(effective, late, now):
+                await connection.execute(_WRITE_HISTORY, lines)
             await _insert(
                 connection, dead_letters, [_dead(each, now) for each in effective if each.dead_letter]
             )
@@ -279,6 +281,11 @@ _SETTLE = (
 )
 
 
+_WRITE_HISTORY = insert_or(attempts).on_conflict_do_nothing(  # an ending told twice meets its own line
+    index_elements=["notification_id", "epoch", "outcome"]
+)
+
+
 def _settled(settlement: Settlement, now: datetime) -> dict[str, Any]:
     notification, delay = settlement.claim.notification, settlement.delay
     return {
@@ -305,6 +312,7 @@ def _entry(settlement: Settlement, now: datetime, *, late: bool) -> dict[str, An
     again = now + settlement.delay if settlement.delay is not None and not late else None
     return {
         "notification_id": settlement.claim.notification.id,
+        "epoch": settlement.claim.epoch,
         "kind": entry.kind,
         "outcome": entry.outcome.value,
         "provider": entry.provider,

@@ -143,6 +143,8 @@ attempts = Table(
     metadata,
     Column("id", identity(), primary_key=True, autoincrement=True),
     Column("notification_id", Uuid(), nullable=False),
+    # Of the claim that the line tells about; a decision that needed no claim has none.
+    Column("epoch", Integer()),
     Column("kind", String(16), nullable=False),
     Column("outcome", String(32), nullable=False),
     Column("provider", String(64)),
@@ -151,7 +153,8 @@ attempts = Table(
     Column("error_code", String(64)),
     Column("detail", Text()),
     Column("next_attempt_at", UtcDateTime()),
-    Index("ix_attempts_notification", "notification_id", "id"),
+    # Unique, so that an ending told twice is written once; lines without an epoch are never equal.
+    Index("ix_attempts_claim", "notification_id", "epoch", "outcome", unique=True),
 )
 
 dead_letters = Table(

@@ -17,6 +17,7 @@ def upgrade() -> None:
         "attempts",
         sa.Column("id", identity(), autoincrement=True, nullable=False),
         sa.Column("notification_id", sa.Uuid(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=True),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("outcome", sa.String(length=32), nullable=False),
         sa.Column("provider", sa.String(length=64), nullable=True),
@@ -27,7 +28,7 @@ def upgrade() -> None:
         sa.Column("next_attempt_at", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_attempts"),
     )
-    op.create_index("ix_attempts_notification", "attempts", ["notification_id", "id"], unique=False)
+    op.create_index("ix_attempts_claim", "attempts", ["notification_id", "epoch", "outcome"], unique=True)
     op.create_table(
         "dead_letters",
         sa.Column("id", sa.Uuid(), nullable=False),
