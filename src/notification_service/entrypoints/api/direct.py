@@ -18,6 +18,9 @@ from starlette.types import Receive, Scope, Send
 
 from notification_service.observability.tracing import span
 
+_NAMED_PATHS: set[str] = set()
+"""Paths without parameters: `/things/{id}` doesn't stand for `/things/bulk`."""
+
 type Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -32,12 +35,15 @@ class DirectRoute(APIRoute):
         )
         self._span_names = {method: f"{method} {path}" for method in self.answers_to}
         self.app = self._answer
+        self._has_parameters = "{" in path
+        if not self._has_parameters:
+            _NAMED_PATHS.add(path)
 
     @override
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Answer HEAD like GET: the server leaves the body out."""
         found = self.path_regex.match(scope["path"]) if scope["type"] == "http" else None
-        if not found:
+        if not found or (self._has_parameters and scope["path"] in _NAMED_PATHS):
             return Match.NONE, {}
         matched = {"endpoint": self.endpoint, "path_params": found.groupdict(), "route": self}
         return (Match.FULL if scope["method"] in self.answers_to else Match.PARTIAL), matched

@@ -43,10 +43,8 @@ async def on_http_exception(request: Request, _: Exception) -> Response:
 
 def _allowed_methods(request: Request) -> str:
     routes: list[BaseRoute] = request.app.routes
-    found: set[str] = set()
-    for route in routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            found |= _methods(route)
+    fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    found = {method for route in fitting for method in _methods(route)}
     return ", ".join(sorted(found | {"OPTIONS"})) if found else ""
 
 

@@ -5,13 +5,18 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
+from notification_service.domain.channels import email_address, web_url
 from notification_service.domain.errors import InvalidInputError
-from notification_service.domain.text import Text, without_nul
+from notification_service.domain.text import single_line, without_nul
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+
+WITHOUT_NUL = "^[^\\u0000]*$"
+ONE_LINE = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$"
+WEB_URL = r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+([/?#][^\s\\]*)?$"
 
 MOST_METADATA_ENTRIES = 50
 LONGEST_METADATA_KEY = 64
@@ -43,12 +48,12 @@ def path_id(value: str) -> UUID:
         raise InvalidInputError({"id": str(error)}) from None
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """JSON knows one kind of number: 5.0 is 5."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _digits(value: object) -> object:
+def digits(value: object) -> object:
     """A number in a query is written in plain digits."""
     if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,18}", value):
         raise ValueError("must be a whole number")
@@ -75,25 +80,68 @@ def _metadata(value: object) -> dict[str, str]:
     return value
 
 
-_TIME: dict[str, Any] = {"type": "string", "format": "date-time", "examples": ["2030-01-31T09:00:00Z"]}
+_TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
 _METADATA: dict[str, Any] = {
     "type": "object",
     "maxProperties": MOST_METADATA_ENTRIES,
-    "propertyNames": {"maxLength": LONGEST_METADATA_KEY},
-    "additionalProperties": {"type": "string", "maxLength": LONGEST_METADATA_VALUE},
+    "propertyNames": {"maxLength": LONGEST_METADATA_KEY, "pattern": WITHOUT_NUL},
+    "additionalProperties": {
+        "type": "string",
+        "maxLength": LONGEST_METADATA_VALUE,
+        "pattern": WITHOUT_NUL,
+    },
     "examples": [{"order": "1042"}],
 }
+_PLAIN: dict[str, Any] = {"pattern": WITHOUT_NUL}
+_LINE: dict[str, Any] = {"pattern": ONE_LINE}
 
 type Instant = Annotated[datetime, PlainValidator(instant), WithJsonSchema(_TIME)]
 type Identifier = Annotated[
     UUID, PlainValidator(identifier), WithJsonSchema({"type": "string", "format": "uuid"})
 ]
 type Metadata = Annotated[dict[str, str], PlainValidator(_metadata), WithJsonSchema(_METADATA)]
-type WholeNumber = Annotated[int, BeforeValidator(_whole)]
-type Digits = Annotated[int, BeforeValidator(_digits)]
 type Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
-type UserId = Annotated[Text, Field(min_length=1, max_length=255)]
-type Reference = Annotated[Text, Field(max_length=255)]
+
+# Lengths stand before our own functions: so they are checked first, and the reference shows them.
+type UserId = Annotated[
+    str, Field(min_length=1, max_length=255, json_schema_extra=_PLAIN), AfterValidator(without_nul)
+]
+type MessageBody = Annotated[
+    str, Field(min_length=1, max_length=4_000, json_schema_extra=_PLAIN), AfterValidator(without_nul)
+]
+type LongMessageBody = Annotated[
+    str, Field(min_length=1, max_length=10_000, json_schema_extra=_PLAIN), AfterValidator(without_nul)
+]
+type Category = Annotated[str, Field(max_length=64, json_schema_extra=_PLAIN), AfterValidator(without_nul)]
+type Reference = Annotated[str, Field(max_length=255, json_schema_extra=_PLAIN), AfterValidator(without_nul)]
+type Password = Annotated[
+    str, Field(min_length=1, max_length=1_024, json_schema_extra=_PLAIN), AfterValidator(without_nul)
+]
 type SearchText = Annotated[
-    str, StringConstraints(min_length=1, max_length=2048), AfterValidator(without_nul)
+    str, Field(min_length=1, max_length=2_048, json_schema_extra=_PLAIN), AfterValidator(without_nul)
+]
+type Line = Annotated[str, Field(max_length=200, json_schema_extra=_LINE), AfterValidator(single_line)]
+type Heading = Annotated[
+    str, Field(min_length=1, max_length=200, json_schema_extra=_LINE), AfterValidator(single_line)
+]
+type Recipient = Annotated[
+    str, Field(min_length=1, max_length=255, json_schema_extra=_LINE), AfterValidator(single_line)
+]
+type Address = Annotated[
+    str, Field(max_length=320, json_schema_extra={"format": "email"}), AfterValidator(email_address)
+]
+type ShortAddress = Annotated[
+    str, Field(max_length=255, json_schema_extra={"format": "email"}), AfterValidator(email_address)
+]
+type WebUrl = Annotated[
+    str,
+    Field(max_length=2_048, json_schema_extra={"pattern": WEB_URL}),
+    AfterValidator(single_line),
+    AfterValidator(web_url),
+]
+type ShortWebUrl = Annotated[
+    str,
+    Field(max_length=255, json_schema_extra={"pattern": WEB_URL}),
+    AfterValidator(single_line),
+    AfterValidator(web_url),
 ]

@@ -5,24 +5,30 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel, WithJsonSchema
 
 from notification_service.domain.channels import (
     Channel,
     EmailChannel,
+    PhoneNumber,
     PushChannel,
     SmsChannel,
     WebhookChannel,
     recipient,
     stored_channel,
 )
-from notification_service.domain.errors import InvalidInputError
 from notification_service.domain.notification import Draft, Notification, Status
-from notification_service.domain.text import SingleLine, Text, without_nul
+from notification_service.domain.text import without_nul
+from notification_service.entrypoints.api.fields import (
+    Heading,
+    Line,
+    LongMessageBody,
+    Recipient,
+    ShortAddress,
+    ShortWebUrl,
+)
 from notification_service.entrypoints.api.requests import Body
-from notification_service.entrypoints.api.validation import validated
 
-type FlatChannel = Literal["email", "sms", "push", "webhook"]
 type FlatStatus = Literal["pending", "sent", "delivered", "failed"]
 
 LARGEST_METADATA = 16_384
@@ -78,53 +84,75 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-class FlatRequest(Body):
-    """A notification to the caller's own address."""
+class _FlatBody(Body):
+    body: LongMessageBody
+    metadata: FlatMetadata = Field(default_factory=dict)
+
+
+class FlatEmail(_FlatBody):
+    """An email."""
+
+    channel: Literal["email"]
+    recipient: ShortAddress
+    subject: Heading
+
+    def address(self) -> Channel:
+        """Where it goes."""
+        return EmailChannel.model_construct(to=self.recipient, subject=self.subject)
+
+
+class FlatSms(_FlatBody):
+    """A text message; a subject has no place in it and is left out."""
+
+    channel: Literal["sms"]
+    recipient: PhoneNumber
+    subject: Line | None = None
+
+    def address(self) -> Channel:
+        """Where it goes."""
+        return SmsChannel.model_construct(phone_number=self.recipient)
+
+
+class FlatPush(_FlatBody):
+    """A push notification; the subject is its title. There is no rule for the form of a device's name."""
+
+    channel: Literal["push"]
+    recipient: Recipient
+    subject: Line | None = None
+
+    def address(self) -> Channel:
+        """Where it goes."""
+        return PushChannel.model_construct(device_token=self.recipient, title=self.subject or None)
+
+
+class FlatWebhook(_FlatBody):
+    """A signed POST; a subject has no place in it and is left out."""
+
+    channel: Literal["webhook"]
+    recipient: ShortWebUrl
+    subject: Line | None = None
+
+    def address(self) -> Channel:
+        """Where it goes."""
+        return WebhookChannel.model_construct(url=self.recipient)
+
+
+class FlatRequest(
+    RootModel[Annotated[FlatEmail | FlatSms | FlatPush | FlatWebhook, Field(discriminator="channel")]]
+):
+    """A notification to the caller itself."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
-    channel: FlatChannel
-    recipient: Annotated[SingleLine, Field(min_length=1, max_length=255)] = Field(
-        description="Email: an address; SMS: a number in E.164 form; webhook: a URL; push: a device"
-    )
-    subject: Annotated[SingleLine, Field(max_length=200)] | None = Field(
-        default=None, description="Required for email; a push notification's title"
-    )
-    body: Annotated[Text, Field(min_length=1, max_length=10_000)]
-    metadata: FlatMetadata = Field(default_factory=dict)
-
     def draft(self, user_id: str) -> Draft:
-        """Return what is to be sent; raises `InvalidInputError`."""
+        """Return what is to be sent."""
+        wanted = self.root
         return Draft(
             user_id=user_id,
-            channel=self._address().model_dump(),
-            body=self.body,
-            metadata=self.metadata,
+            channel=wanted.address().model_dump(),
+            body=wanted.body,
+            metadata=wanted.metadata,
         )
-
-    def _address(self) -> Channel:
-        try:
-            return self._channel()
-        except InvalidInputError as error:
-            names = {"to": "recipient", "phone_number": "recipient", "url": "recipient"}
-            raise InvalidInputError(
-                {names.get(at, at): text for at, text in error.problems.items()}
-            ) from None
-
-    def _channel(self) -> Channel:
-        match self.channel:
-            case "email":
-                return validated(EmailChannel, {"to": self.recipient} | self._given_subject())
-            case "sms":
-                return validated(SmsChannel, {"phone_number": self.recipient})
-            case "webhook":
-                return validated(WebhookChannel, {"url": self.recipient})
-            case "push":
-                # This profile has no rule for devices: what its clients have always sent stays possible.
-                return PushChannel.model_construct(device_token=self.recipient, title=self.subject or None)
-
-    def _given_subject(self) -> dict[str, str]:
-        return {} if self.subject is None else {"subject": self.subject}
 
 
 class FlatAnswer(BaseModel):

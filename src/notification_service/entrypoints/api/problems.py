@@ -161,7 +161,7 @@ def rate_limit_headers(allowance: Allowance | None) -> dict[str, str]:
     return {
         "RateLimit-Limit": str(allowance.limit),
         "RateLimit-Remaining": str(allowance.remaining),
-        "RateLimit-Reset": str(math.ceil(allowance.reset.total_seconds())),
+        "RateLimit-Reset": str(_whole_seconds(allowance.reset)),
     }
 
 
@@ -195,4 +195,9 @@ def _headers(error: NotificationServiceError) -> dict[str, str]:
 
 
 def _retry_after(wait: timedelta) -> dict[str, str]:
-    return {"Retry-After": str(max(1, math.ceil(wait.total_seconds())))}
+    return {"Retry-After": str(max(1, _whole_seconds(wait)))}
+
+
+def _whole_seconds(duration: timedelta) -> int:
+    """Round up, but not for what a float lost or gained on its way."""
+    return math.ceil(round(duration.total_seconds(), 3))

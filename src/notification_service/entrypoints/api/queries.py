@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
 
 from notification_service.domain.channels import ChannelType
@@ -11,12 +11,12 @@ from notification_service.domain.errors import InvalidInputError
 from notification_service.domain.notification import Reason, Status
 from notification_service.entrypoints.api.bodies import parse_pairs
 from notification_service.entrypoints.api.fields import (
-    Digits,
     Flag,
     Identifier,
     Instant,
     SearchText,
     UserId,
+    digits,
     path_id,
 )
 from notification_service.entrypoints.api.validation import validated
@@ -38,7 +38,7 @@ class NoQuery(Query):
 class CursorQuery(Query):
     """A page of a list which is read on with a cursor."""
 
-    limit: Annotated[Digits, Field(ge=1, le=100)] = 20
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(digits)] = 20
     cursor: Annotated[SearchText, Field(description="`next_cursor` of the page before")] | None = None
 
 
@@ -82,8 +82,8 @@ class FlatQuery(Query):
     may_be_empty: ClassVar[frozenset[str]] = frozenset({"status"})
 
     status: Literal["pending", "sent", "delivered", "failed", ""] | None = None
-    page: Annotated[Digits, Field(ge=1, le=1_000_000)] = 1
-    per_page: Annotated[Digits, Field(ge=1, le=100)] = 20
+    page: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(digits)] = 1
+    per_page: Annotated[int, Field(ge=1, le=100), BeforeValidator(digits)] = 20
 
 
 def read_query[Parameters: Query](request: Request, model: type[Parameters]) -> Parameters:

@@ -1,21 +1,18 @@
 """What callers of the native profile send."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from notification_service.domain.channels import (
     ChannelType,
-    ChatChannel,
     EmailChannel,
-    InAppChannel,
     PushChannel,
     SmsChannel,
-    Title,
     WebhookChannel,
 )
-from notification_service.domain.errors import ChannelNotConfiguredError, InvalidInputError
+from notification_service.domain.errors import InvalidInputError
 from notification_service.domain.notification import (
     DEFAULT_PRIORITY,
     HIGHEST_PRIORITY,
@@ -23,14 +20,23 @@ from notification_service.domain.notification import (
     Draft,
     Reason,
 )
-from notification_service.domain.text import Text
-from notification_service.entrypoints.api.fields import Instant, Metadata, Reference, UserId, WholeNumber
+from notification_service.entrypoints.api.fields import (
+    Address,
+    Category,
+    Heading,
+    Instant,
+    MessageBody,
+    Metadata,
+    Reference,
+    UserId,
+    WebUrl,
+    whole,
+)
 
 FURTHEST_SCHEDULE = timedelta(days=366)
 MOST_BULK_ITEMS = 1_000
 MOST_REDRIVEN, USUALLY_REDRIVEN = 10_000, 1_000
 LATER = "arrives with a later release; leave it out"
-LATER_CHANNELS = frozenset({"chat", "in_app"})
 
 
 def _later(value: object) -> None:
@@ -56,14 +62,36 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class TitledPushChannel(PushChannel):
+class EmailRequestChannel(EmailChannel):
+    """An email to one address."""
+
+    type: Literal["email"]
+    to: Address
+    subject: Heading
+
+
+class SmsRequestChannel(SmsChannel):
+    """A text message to one phone number in E.164 form."""
+
+    type: Literal["sms"]
+
+
+class PushRequestChannel(PushChannel):
     """A push notification to one device."""
 
-    title: Title
+    type: Literal["push"]
+    title: Heading
+
+
+class WebhookRequestChannel(WebhookChannel):
+    """A signed POST to one URL."""
+
+    type: Literal["webhook"]
+    url: WebUrl
 
 
 type RequestChannel = Annotated[
-    EmailChannel | SmsChannel | TitledPushChannel | WebhookChannel | ChatChannel | InAppChannel,
+    EmailRequestChannel | SmsRequestChannel | PushRequestChannel | WebhookRequestChannel,
     Field(discriminator="type"),
 ]
 
@@ -83,14 +111,16 @@ class NotificationRequest(Body):
 
     user_id: UserId = Field(description="The receiver. A user names itself; an administrator anyone.")
     channel: RequestChannel
-    body: Annotated[Text, Field(min_length=1, max_length=4000)]
+    body: MessageBody
     metadata: Metadata = Field(default_factory=dict)
     scheduled_for: Instant | None = Field(
         default=None, description="At most a year ahead; the past means now"
     )
     expires_at: Instant | None = Field(default=None, description="After both now and `scheduled_for`")
-    priority: Annotated[WholeNumber, Field(ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY)] = DEFAULT_PRIORITY
-    category: Annotated[Text, Field(max_length=64)] | None = None
+    priority: Annotated[int, Field(ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY), BeforeValidator(whole)] = (
+        DEFAULT_PRIORITY
+    )
+    category: Category | None = None
     reference: Reference | None = Field(default=None, description="The caller's own id; need not be unique")
     template: Later = None
     variables: Later = None
@@ -100,8 +130,6 @@ class NotificationRequest(Body):
     def draft(self, *, now: datetime) -> Draft:
         """Return what is to be sent; raises `InvalidInputError` when its times don't fit `now`."""
         self._require_possible_times(now)
-        if self.channel.type in LATER_CHANNELS:
-            raise ChannelNotConfiguredError(f"{self.channel.type} arrives with a later release")
         return Draft(
             user_id=self.user_id,
             channel=self.channel.model_dump(),
@@ -122,18 +150,14 @@ class NotificationRequest(Body):
             raise InvalidInputError({"expires_at": "must be after both now and scheduled_for"})
 
 
-class BulkEnvelope(Body):
-    """Many notifications; each is judged on its own."""
-
-    notifications: Annotated[list[Any], Field(min_length=1, max_length=MOST_BULK_ITEMS)]
-
-
 class BulkRequest(Body):
-    """Many notifications, as the reference describes them."""
+    """Many notifications; each is judged on its own."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"notifications": [EXAMPLE]}]})
 
-    notifications: Annotated[list[NotificationRequest], Field(min_length=1, max_length=MOST_BULK_ITEMS)]
+    notifications: Annotated[list[Any], Field(min_length=1, max_length=MOST_BULK_ITEMS)] = Field(
+        description="Each like the body of `POST /v1/notifications`; one that isn't is rejected alone"
+    )
 
 
 class RedriveRequest(Body):
@@ -145,4 +169,4 @@ class RedriveRequest(Body):
     channel: ChannelType | None = None
     since: Instant | None = None
     until: Instant | None = None
-    limit: Annotated[WholeNumber, Field(ge=1, le=MOST_REDRIVEN)] = USUALLY_REDRIVEN
+    limit: Annotated[int, Field(ge=1, le=MOST_REDRIVEN), BeforeValidator(whole)] = USUALLY_REDRIVEN

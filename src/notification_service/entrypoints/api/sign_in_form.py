@@ -4,11 +4,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import timedelta
 from time import monotonic
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
-from notification_service.domain.text import Text
+from notification_service.entrypoints.api.fields import Password, UserId
 from notification_service.entrypoints.api.problems import TooManyAttemptsError
 from notification_service.entrypoints.api.requests import Body
 
@@ -24,8 +24,8 @@ class SignInForm(Body):
         json_schema_extra={"examples": [{"username": "ann", "password": "correct horse"}]}
     )
 
-    username: Annotated[Text, Field(min_length=1, max_length=255)]
-    password: Annotated[Text, Field(min_length=1, max_length=1024)]
+    username: UserId
+    password: Password
     grant_type: Literal["password", ""] = "password"
     scope: str = ""
     client_id: str = ""

@@ -1,6 +1,6 @@
 """Turns values from outside into models, and a model's complaints into field and message."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -31,7 +31,7 @@ MESSAGES = {
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
-    "union_tag_invalid": "must be one of {expected_tags}",
+    "union_tag_invalid": "must be one of {expected_tags}; other channels arrive with later releases",
     "union_tag_not_found": "is required",
 }
 """What is said for each kind of complaint: pydantic's own words may repeat the input."""
@@ -53,24 +53,22 @@ def problems_in(errors: Iterable[ErrorDetails]) -> dict[str, str]:
     return problems
 
 
-def under(prefix: str, problems: Mapping[str, str]) -> dict[str, str]:
-    """Place problems of a part below the part's own name."""
-    return {f"{prefix}.{field}" if field else prefix: message for field, message in problems.items()}
-
-
 def _field(error: ErrorDetails) -> str:
     path = list(_path(error["loc"]))
     match error["type"]:
         case "extra_forbidden":
             path = path[:-1]
         case "union_tag_invalid" | "union_tag_not_found":
-            path.append("type")
+            path.append(error["ctx"]["discriminator"].strip("'"))
     return ".".join(path)
 
 
 def _path(location: tuple[int | str, ...]) -> Iterator[str]:
-    """Leave out the tag of the channel's union, which is no part of the body, and what callers named."""
-    previous: int | str | None = None
+    """Leave out the tag of the channel's union, which is no part of the body, and what callers named.
+
+    The tag follows the union's place: the native profile's `channel`, the flat profile's whole body.
+    """
+    previous: int | str = "channel"
     for part in location:
         if not (previous == "channel" and part in CHANNEL_TYPES):
             yield str(part)

@@ -22,7 +22,7 @@ from notification_service.entrypoints.api.idempotency import kept_answer, key_of
 from notification_service.entrypoints.api.identity import trail_of
 from notification_service.entrypoints.api.problems import problem
 from notification_service.entrypoints.api.queries import refuse_query
-from notification_service.entrypoints.api.requests import BulkEnvelope, BulkRequest
+from notification_service.entrypoints.api.requests import BulkRequest
 from notification_service.entrypoints.api.routes.notifications import draft_of
 from notification_service.entrypoints.api.security import caller, service_of
 from notification_service.entrypoints.api.validation import validated
@@ -53,7 +53,7 @@ async def send_many(request: Request) -> Response:
     refuse_query(request)
     document = await read_json(request, limit=LARGEST_BODY)
     key = key_of(request, principal, document)
-    items = validated(BulkEnvelope, document).notifications
+    items = validated(BulkRequest, document).notifications
     judged = await _judge(service, principal, items)
     trail = trail_of(request)
     submission = Submission(
