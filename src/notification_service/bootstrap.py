@@ -114,7 +114,9 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
         wakeups = SqlWakeups(database)
         await stack.enter_async_context(wakeups.listening())
         store = PostgresStore(database) if database.is_postgres else SqliteStore(database)
-        archive, dead_letters, mailbox = SqlArchive(database), SqlDeadLetters(database), SqlMailbox(database)
+        replica = await stack.enter_async_context(_replica(settings))
+        archive = SqlArchive(database, replica=replica)
+        dead_letters, mailbox = SqlDeadLetters(database), SqlMailbox(database)
         metrics = Metrics(CHANNEL_TYPES)
         broker = EmbeddedBroker(wakeups)
         limiter = MemoryLimiter(settings.rate_limit_per_hour)
@@ -166,7 +168,8 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
             sweep=sweep,
             health=Health(
                 needed={"database": store.check, "rate_limiter": limiter.check},
-                helpful={f"provider_{each.name}": each.check for each in providers},
+                helpful={f"provider_{each.name}": each.check for each in providers}
+                | ({"read_database": replica.check} if replica else {}),
             ),
             metrics=metrics,
         )
@@ -184,6 +187,18 @@ async def _database(settings: Settings) -> AsyncGenerator[Database]:
         yield database
     finally:
         await database.aclose()
+
+
+@asynccontextmanager
+async def _replica(settings: Settings) -> AsyncGenerator[Database | None]:
+    if not settings.read_database_url:
+        yield None
+        return
+    replica = Database(settings.async_read_database_url, pool_size=settings.database_pool_size)
+    try:
+        yield replica
+    finally:
+        await replica.aclose()
 
 
 async def _reach(database: Database) -> None:

@@ -34,9 +34,10 @@ _COLUMNS = notifications.c
 class SqlArchive:
     """`NotificationArchive` on both databases."""
 
-    def __init__(self, database: Database) -> None:
-        """Work on an open database."""
+    def __init__(self, database: Database, *, replica: Database | None = None) -> None:
+        """Work on an open database; lists are read from the `replica` when there is one."""
         self._database = database
+        self._lists = replica or database
 
     async def get(self, notification_id: NotificationId) -> Notification | None:
         """See `NotificationArchive.get`."""
@@ -52,7 +53,7 @@ class SqlArchive:
         query = _matching(select(notifications), where).order_by(_COLUMNS.id.desc()).limit(limit + 1)
         if after:
             query = query.where(_COLUMNS.id < after)
-        async with self._database.statement() as connection:
+        async with self._lists.statement() as connection:
             rows = (await connection.execute(query)).mappings().all()
         found = tuple(notification_of(row) for row in rows[:limit])
         return Page(rows=found, has_more=len(rows) > limit)
@@ -61,7 +62,7 @@ class SqlArchive:
         self, where: NotificationFilter, *, number: int, size: int
     ) -> tuple[Sequence[Notification], int]:
         """See `NotificationArchive.page`: walks an index to the page, from whichever end is nearer."""
-        async with self._database.statement() as connection:
+        async with self._lists.statement() as connection:
             count = _matching(select(func.count()).select_from(notifications), where)
             total = (await connection.execute(count)).scalar_one()
             first = (number - 1) * size
