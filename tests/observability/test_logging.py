@@ -148,7 +148,9 @@ def test_libraries_are_heard_from_warnings_up_whatever_the_level(capsys: Output,
 
 
 def test_a_server_tells_of_its_start_and_not_of_each_request(capsys: Output) -> None:
-    stdlib_logging.getLogger("uvicorn.error").addHandler(stdlib_logging.StreamHandler(sys.stdout))
+    for name in ("uvicorn.error", "uvicorn.access"):  # as the server leaves them
+        stdlib_logging.getLogger(name).addHandler(stdlib_logging.StreamHandler(sys.stdout))
+        stdlib_logging.getLogger(name).setLevel("INFO")
     configure()
 
     stdlib_logging.getLogger("uvicorn.error").info("Started server process")
