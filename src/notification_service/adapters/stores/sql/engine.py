@@ -27,10 +27,14 @@ class Database:
     transaction. Both raise `StoreUnavailableError` when the database is out of reach.
     """
 
-    def __init__(self, url: str, *, pool_size: int) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int, statement_timeout: timedelta | None = STATEMENT_TIMEOUT
+    ) -> None:
         """Take a SQLAlchemy URL with an async driver. Nothing is connected yet."""
         self.is_postgres = make_url(url).get_backend_name() == "postgresql"
-        self.engine = _postgres(url, pool_size) if self.is_postgres else _sqlite(url, pool_size)
+        self.engine = (
+            _postgres(url, pool_size, statement_timeout) if self.is_postgres else _sqlite(url, pool_size)
+        )
         # SQLite has one writer: a pool of one connection makes this process's writers take turns.
         self._writer = self.engine if self.is_postgres else _sqlite_writer(url)
         self._statements = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -119,7 +123,7 @@ def _monotonic() -> datetime:
     return datetime.fromtimestamp(time.monotonic(), UTC)
 
 
-def _postgres(url: str, pool_size: int) -> AsyncEngine:
+def _postgres(url: str, pool_size: int, statement_timeout: timedelta | None) -> AsyncEngine:
     return create_async_engine(
         url,
         pool_size=pool_size + 1,  # one more for the connection that listens
@@ -128,7 +132,7 @@ def _postgres(url: str, pool_size: int) -> AsyncEngine:
         hide_parameters=True,
         connect_args={
             "timeout": CONNECT_TIMEOUT.total_seconds(),
-            "command_timeout": STATEMENT_TIMEOUT.total_seconds(),
+            "command_timeout": statement_timeout and statement_timeout.total_seconds(),
             "server_settings": {"application_name": "notification-service", "jit": "off"},
         },
     )

@@ -19,7 +19,8 @@ LOCK_NUMBER = 7_153_029_411
 @asynccontextmanager
 async def migrating(url: str) -> AsyncGenerator[AsyncConnection]:
     """A transaction in which nobody else migrates the same database."""
-    database = Database(url, pool_size=1)
+    # Building an index on a large table takes as long as it takes.
+    database = Database(url, pool_size=1, statement_timeout=None)
     try:
         async with database.transaction() as connection:
             if database.is_postgres:
