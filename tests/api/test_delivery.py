@@ -82,8 +82,8 @@ async def test_a_dead_letter_tells_what_died(
     [dead] = await _dead_letters(operator, user)
 
     assert set(dead) == {
-        "id", "notification_id", "user_id", "channel", "reason", "detail", "attempts", "dead_at", "redriven_at",
-        "redriven_by", "payload",
+        "id", "notification_id", "user_id", "channel", "reason", "detail", "attempts", "dead_at",
+        "redriven_at", "redriven_by", "payload",
     }  # fmt: skip
     assert (dead["notification_id"], dead["channel"]) == (failed["id"], "email")
     assert (dead["reason"], dead["attempts"]) == ("provider_rejected", 1)

@@ -101,7 +101,7 @@ async def test_the_ends_of_a_span_of_time_belong_to_it(caller: httpx.AsyncClient
 
     assert middle in only
     assert first not in only
-    assert [row["id"] for row in after["data"]][0] == last["id"]
+    assert after["data"][0] == last
 
 
 async def test_cursors_lead_through_everything_once(caller: httpx.AsyncClient, user: str) -> None:
@@ -145,10 +145,13 @@ async def test_a_cursor_fits_only_the_filters_it_came_from(
     "query",
     [
         "status=", "status=nonsense", "status=sent&status=failed", "channel=pigeon", "channel=",
-        "limit=0", "limit=101", "limit=x", "limit=1.0", "limit=+5", "limit=5_0", "limit=" + "9" * 30, "limit=",
+        "limit=0", "limit=101", "limit=x", "limit=1.0", "limit=+5", "limit=5_0", "limit=" + "9" * 30,
+        "limit=",
         "cursor=", "cursor=x", "cursor=" + "A" * 43, "cursor=%00", "cursor=%C3%BC",
-        "user_id=", "user_id=" + "u" * 256, "user_id=%00", "reference=", "reference=" + "r" * 256,
-        "created_after=2026-01-01", "created_after=2026-01-01T00:00:00", "created_after=", "created_before=now",
+        "user_id=", "user_id=" + "u" * 256, "user_id=%00",
+        "reference=", "reference=" + "r" * 256,
+        "created_after=2026-01-01", "created_after=2026-01-01T00:00:00", "created_after=",
+        "created_before=now",
         "created_after=2026-01-01T00:00:00+00:00", "unknown=1", "=1", "status", "status=%ff", "&&",
     ],
 )  # fmt: skip
