@@ -107,7 +107,7 @@ class Starter:
     def tiny(self, port: int, *arguments: str) -> Running:
         """Start the tiny application."""
         command = [sys.executable, "-m", "tests.cli.tiny", str(port), *arguments]
-        return self._start(command, {"PYTHONPATH": str(ROOT)})
+        return self._start(command, {})
 
     def end(self) -> None:
         for running in self._running:
@@ -133,7 +133,13 @@ def starting(folder: Path, **settings: str) -> Iterator[Starter]:
 def environment(folder: Path, **settings: str) -> dict[str, str]:
     """Return this process's environment with exactly these settings."""
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
-    return kept | {"NS_DATA_DIR": str(folder / "data"), "NS_WORKER_PORT": "0", "COLUMNS": "200"} | settings
+    ours = {
+        "NS_DATA_DIR": str(folder / "data"),
+        "NS_WORKER_PORT": "0",
+        "COLUMNS": "200",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),  # the code beside these tests
+    }
+    return kept | ours | settings
 
 
 def answers(url: str, timeout: float = PATIENCE) -> None:

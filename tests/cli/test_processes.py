@@ -13,24 +13,31 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 
-from notification_service.domain.people import Role
-from tests.cli.processes import SCRIPTS, Running, Starter, answers, is_gone
+from tests.cli.processes import SCRIPTS, Running, Starter, answers
 
-PLENTY = {"NS_RATE_LIMIT_PER_HOUR": "1000000"}
+pytestmark = pytest.mark.timeout(180)  # a process needs seconds to start on a busy machine
+
+SECRET = "9f0c1fUe7Qm3vXb2Ls8Ty5Wk4Rz6Pa0D"
+PLENTY = {"NS_RATE_LIMIT_PER_HOUR": "1000000", "NS_JWT_SECRET": SECRET}
+PRODUCTION = {
+    "NS_ENVIRONMENT": "production",
+    "NS_JWT_SECRET": SECRET,
+    "NS_SESSION_SECRET_KEY": "3kR8wz1Bq6Nf4Yh7Jc2Mv9Xs5Td0Lg1E",
+    "NS_WEBHOOK_SECRET": "whsec_Q1pOVzZ0bTJrYUg0eFNyOWRMM3VGNXdCOHlHMWNFN24=",
+    "NS_HOST": "127.0.0.1",
+}
 
 
-def token(start: Starter, role: Role = Role.ADMIN) -> str:
-    command = [str(SCRIPTS / "app-token"), "--user", "tester", "--role", role]
-    found = subprocess.run(
-        command, env=start.environment, cwd=start.folder, capture_output=True, text=True, check=True
-    )
-    return found.stdout.strip()
+def token() -> str:
+    claims = {"sub": "tester", "role": "admin", "exp": int(time.time()) + 3600}
+    return jwt.encode(claims, SECRET, algorithm="HS256")
 
 
-def caller(start: Starter, port: int) -> httpx.Client:
-    headers = {"authorization": f"Bearer {token(start)}"}
+def caller(port: int) -> httpx.Client:
+    headers = {"authorization": f"Bearer {token()}"}
     return httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30)
 
 
@@ -105,7 +112,7 @@ def test_what_was_accepted_before_sigterm_is_stored(start: Starter, free_port: i
                 return
             accepted.append(answer.json()["id"])
 
-    with caller(start, free_port) as client, ThreadPoolExecutor(8) as pool:
+    with caller(free_port) as client, ThreadPoolExecutor(8) as pool:
         senders = [pool.submit(send_until_refused, client) for _ in range(8)]
         while len(accepted) < 100:
             time.sleep(0.01)
@@ -116,7 +123,7 @@ def test_what_was_accepted_before_sigterm_is_stored(start: Starter, free_port: i
 
     again = start.script("app", "--port", str(free_port))
     again.until("api_started")
-    with caller(start, free_port) as client:
+    with caller(free_port) as client:
         stored = {row["id"] for row in everything(client)}
 
     assert set(accepted) <= stored
@@ -132,7 +139,7 @@ def test_a_worker_told_to_stop_loses_and_repeats_nothing(start: Starter, free_po
     start.script("app", "--port", str(free_port)).until("api_started")
     first = start.script("worker")
     first.until("worker_started")
-    with caller(start, free_port) as client:
+    with caller(free_port) as client:
         bulk = {"notifications": [email(number) for number in range(300)]}
         assert client.post("/v1/notifications/bulk", json=bulk).json()["accepted"] == 300
         while not any(row["status"] == "sent" for row in everything(client)):
@@ -163,7 +170,7 @@ def test_a_worker_told_twice_leaves_at_once(start: Starter, free_port: int) -> N
     }
     up = start.script("notify", "up", "--port", str(free_port), "--no-link", NS_WORKER_PORT="0")
     up.until("api_started")
-    with caller(start, free_port) as client:
+    with caller(free_port) as client:
         client.post("/v1/notifications", json=email(1))
         while [row["status"] for row in everything(client)] != ["sending"]:
             time.sleep(0.05)
@@ -210,7 +217,7 @@ def test_metrics_of_several_processes_are_added_up(start: Starter, free_port: in
         running = start.script("app", "--port", str(free_port), "--processes", "2", **PLENTY)
         running.until("api_started")
         running.until("api_started")
-        with caller(start, free_port) as client:
+        with caller(free_port) as client:
             for number in range(sent):
                 # a connection each, so that the kernel spreads them
                 httpx.post(
@@ -223,7 +230,7 @@ def test_metrics_of_several_processes_are_added_up(start: Starter, free_port: in
 
 
 def test_up_shows_a_newcomer_what_to_do(start: Starter, free_port: int) -> None:
-    """The curl line works as it stands, the link signs in, and the mailbox shows the message."""
+    """The lines work as they stand, the mailbox keeps the message, and the link signs in."""
     up = start.script("notify", "up", "--port", str(free_port))
     link = _after(up, "Sign in")
     send = _after(up, "Send a first notification")
@@ -233,17 +240,18 @@ def test_up_shows_a_newcomer_what_to_do(start: Starter, free_port: int) -> None:
     until = time.monotonic() + 15
     while '"status":"sent"' not in (seen := _run(look)) and time.monotonic() < until:
         time.sleep(0.1)
+    kept = _run(look.replace("/v1/notifications", "/v1/mailbox"))
     with httpx.Client(follow_redirects=True, timeout=20) as browser:
         page = browser.post(link)
 
     assert '"user_id":"demo"' in sent
     assert '"status":"sent"' in seen
-    assert page.url.path == "/mailbox"
-    assert "demo@example.com" in page.text
+    assert "demo@example.com" in kept
+    assert (page.url.path, page.status_code) == ("/mailbox", 200)
 
 
 def test_up_ends_with_ctrl_c_and_one_line(start: Starter, free_port: int) -> None:
-    """It is one process: nothing of it is left after that, or after a SIGKILL."""
+    """It is one process, so nothing is left of it, not even after a SIGKILL; and --no-link prints no key."""
     up = start.script("notify", "up", "--port", str(free_port), "--no-link")
     up.until("api_started")
     answers(f"http://127.0.0.1:{free_port}/health")
@@ -254,32 +262,15 @@ def test_up_ends_with_ctrl_c_and_one_line(start: Starter, free_port: int) -> Non
     assert up.wait() == 0
     assert up.lines[-1] == "stopped\n"
     assert "Traceback" not in up.output
-    assert children == []
-
-
-def test_up_prints_no_link_when_told_not_to(start: Starter, free_port: int) -> None:
-    """Nor a token: both are keys."""
-    up = start.script("notify", "up", "--port", str(free_port), "--no-link")
-    up.until("The service runs at")
-    answers(f"http://127.0.0.1:{free_port}/health")
-
-    up.stop()
-
     assert "/link/" not in up.output
     assert "Bearer" not in up.output
+    assert children == []
 
 
 def test_up_outside_development_prints_no_keys(start: Starter, free_port: int) -> None:
     """Its output ends up in logs there."""
-    secrets = {
-        "NS_ENVIRONMENT": "production",
-        "NS_JWT_SECRET": "9f0c1fUe7Qm3vXb2Ls8Ty5Wk4Rz6Pa0D",
-        "NS_SESSION_SECRET_KEY": "3kR8wz1Bq6Nf4Yh7Jc2Mv9Xs5Td0Lg1E",
-        "NS_WEBHOOK_SECRET": "whsec_Q1pOVzZ0bTJrYUg0eFNyOWRMM3VGNXdCOHlHMWNFN24=",
-        "NS_HOST": "127.0.0.1",
-    }
-    _run(shlex.join([str(SCRIPTS / "notify"), "migrate"]), start.environment | secrets, start.folder)
-    up = start.script("notify", "up", "--port", str(free_port), **secrets)
+    _run(shlex.join([str(SCRIPTS / "notify"), "migrate"]), start.environment | PRODUCTION, start.folder)
+    up = start.script("notify", "up", "--port", str(free_port), **PRODUCTION)
     up.until("api_started")
 
     assert up.stop() == 0
@@ -289,33 +280,11 @@ def test_up_outside_development_prints_no_keys(start: Starter, free_port: int) -
 
 def test_outside_development_tables_are_not_made_by_themselves(start: Starter, free_port: int) -> None:
     """One line says what to run."""
-    secrets = {
-        "NS_ENVIRONMENT": "production",
-        "NS_JWT_SECRET": "9f0c1fUe7Qm3vXb2Ls8Ty5Wk4Rz6Pa0D",
-        "NS_SESSION_SECRET_KEY": "3kR8wz1Bq6Nf4Yh7Jc2Mv9Xs5Td0Lg1E",
-        "NS_WEBHOOK_SECRET": "whsec_Q1pOVzZ0bTJrYUg0eFNyOWRMM3VGNXdCOHlHMWNFN24=",
-        "NS_HOST": "127.0.0.1",
-    }
-    running = start.script("app", "--port", str(free_port), **secrets)
+    running = start.script("app", "--port", str(free_port), **PRODUCTION)
 
     assert running.wait() == 1
     assert running.lines[-1].startswith("app: ")
     assert "notify migrate" in running.lines[-1]
-
-
-def test_an_orphaned_api_process_leaves(start: Starter, free_port: int) -> None:
-    """After a SIGKILL of the parent nobody listens any more."""
-    running = start.script("app", "--port", str(free_port), "--processes", "2")
-    running.until("api_started")
-    running.until("api_started")
-    children = running.children()
-
-    running.signal(signal.SIGKILL)
-
-    assert len(children) == 2
-    assert all(is_gone(child) for child in children)
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{free_port}/health")
 
 
 def _created(metrics: str) -> float:

@@ -67,11 +67,14 @@ def _run_worker(
 ) -> None:
     """Deliver what is due."""
     from notification_service.entrypoints.cli.configuration import configure_logging, settings_with
-    from notification_service.entrypoints.worker import run_worker
 
     wanted = parse_channels(channels)
     settings = settings_with(worker_concurrency=concurrency, worker_port=port)
     configure_logging(settings, "worker")
+    from notification_service.entrypoints.worker import (
+        run_worker,
+    )  # half of the start: after what may refuse it
+
     raise typer.Exit(run_worker(settings, channels=wanted))
 
 
