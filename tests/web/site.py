@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from playwright.async_api import Browser, ConsoleMessage, Page
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
 from uuid_utils.compat import uuid7
 
 from notification_service.bootstrap import Service
@@ -23,7 +23,7 @@ from notification_service.entrypoints.server import ServerOptions, listen, serve
 from notification_service.entrypoints.web.sessions import secret_hash
 from notification_service.settings import Settings
 
-PATIENCE = timedelta(seconds=5)
+PATIENCE = timedelta(seconds=15)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ class Site:
         """Send a notification over the API, from the front door on."""
         token = self.service.tokens.issue(Principal(user), lifetime=timedelta(minutes=5))
         content = {"user_id": user, "channel": channel, "body": body}
-        async with httpx.AsyncClient(base_url=self.url, headers={"authorization": f"Bearer {token}"}) as client:
+        async with httpx.AsyncClient(
+            base_url=self.url, headers={"authorization": f"Bearer {token}"}
+        ) as client:
             (await client.post("/v1/notifications", json=content)).raise_for_status()
 
     def client(self, **options: Any) -> httpx.AsyncClient:
@@ -131,6 +133,7 @@ class Visitor:
 @asynccontextmanager
 async def visiting(site: Site, browser: Browser, **options: Any) -> AsyncGenerator[Visitor]:
     """Open a browser window of a new person; it must have nothing to complain about in the end."""
+    expect.set_options(timeout=PATIENCE.total_seconds() * 1000)
     context = await browser.new_context(base_url=site.url, **options)
     visitor = Visitor(f"ann-{uuid4().hex[:8]}", await context.new_page(), site)
     visitor.watch()
