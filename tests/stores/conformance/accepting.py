@@ -216,6 +216,7 @@ class AcceptingConformance:
 
     async def test_a_cancelled_call_is_whole_or_nothing_and_harms_no_later_one(self, house: House) -> None:
         """The caller's patience ends at any moment."""
+        await house.add_one()
         for patience in (0, 0.0005, 0.001, 0.002, 0.004):
             before = await house.count()
             many = Acceptance(notifications=tuple(a_notification() for _ in range(50)))

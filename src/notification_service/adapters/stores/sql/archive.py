@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Select, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -99,7 +99,10 @@ class SqlArchive:
     async def retry(self, notification_id: NotificationId, *, by: str, status: Status) -> Notification | None:
         """See `NotificationArchive.retry`."""
         now = self._database.sql_now()
+        letters = select(dead_letters.c.id).where(dead_letters.c.notification_id == notification_id)
         async with self._database.transaction() as connection:
+            # A redrive holds the letter first and the notification second; so must this.
+            await connection.execute(letters.where(dead_letters.c.redriven_at.is_(None)).with_for_update())
             granted = await grant_budget(connection, [notification_id], by=by, status=status, now=now)
         return granted[0] if granted else None
 
@@ -126,11 +129,10 @@ async def add_decision(
     connection: AsyncConnection, ids: Sequence[UUID], outcome: Outcome, now: ColumnElement[datetime]
 ) -> None:
     """Write a decision into the history of each notification."""
-    if not ids:
-        return
-    decided = {"kind": "decision", "outcome": outcome.value, "started_at": now, "finished_at": now}
-    rows = [{"notification_id": one, **decided} for one in ids]
-    await connection.execute(insert(attempts).values(rows))
+    decided = {"kind": literal("decision"), "outcome": literal(outcome.value), "started_at": now}
+    decisions = select(_COLUMNS.id, *decided.values(), now).where(_COLUMNS.id.in_(ids))
+    columns = ["notification_id", *decided, "finished_at"]
+    await connection.execute(insert(attempts).from_select(columns, decisions))
 
 
 def _matching(query: Select[Any], where: NotificationFilter) -> Select[Any]:

@@ -24,6 +24,8 @@ class SqlMailbox:
 
     async def put_many(self, messages: Sequence[MailboxMessage]) -> None:
         """See `MailboxStore.put_many`."""
+        if not messages:
+            return
         async with self._database.transaction() as connection:
             await connection.execute(insert(mailbox_messages), [asdict(each) for each in messages])
 

@@ -63,8 +63,9 @@ def claim_of(row: RowMapping, *, claimed_at: datetime) -> Claim:
 
 
 def once_per_claim(settlements: Sequence[Settlement]) -> Sequence[Settlement]:
-    """The settlements without those that end a claim a second time."""
-    return list({(each.claim.notification.id, each.claim.epoch): each for each in settlements}.values())
+    """Without those that end a claim a second time; in an order in which no two calls wait for each other."""
+    claims = {(each.claim.notification.id, each.claim.epoch): each for each in settlements}
+    return [claims[claim] for claim in sorted(claims)]
 
 
 def entry_of(row: RowMapping) -> Entry:
