@@ -11,11 +11,10 @@ from aiosmtpd.smtp import SMTP, Envelope
 
 from notification_service.adapters.providers.smtp import SmtpProvider
 from notification_service.domain.notification import Message
-from tests.providers.conformance import RemoteRig
+from tests.providers.conformance import PATIENT, RemoteRig
 from tests.providers.messages import email, message, now
 from tests.providers.smtp_peer import AfterContent, Post, post_office, transport_of
 
-TIMEOUT_SECONDS = 0.6
 SENDER = "The Shop <no-reply@example.com>"
 
 
@@ -26,11 +25,12 @@ def smtp_provider(
     sender: str = SENDER,
     tls: ssl.SSLContext | None = None,
     connections: int = 10,
+    timeout: timedelta = PATIENT,
 ) -> SmtpProvider:
     return SmtpProvider(
         url=f"{scheme}://{address}",
         sender=sender,
-        timeout=timedelta(seconds=TIMEOUT_SECONDS),
+        timeout=timeout,
         connections=connections,
         tls=tls,
         now=now,
@@ -38,8 +38,6 @@ def smtp_provider(
 
 
 class SmtpRig(RemoteRig):
-    timeout_seconds = TIMEOUT_SECONDS
-
     def __init__(self, provider: SmtpProvider, post: Post, leave: Callable[[], Awaitable[None]]) -> None:
         self.provider = provider
         self.post = post
@@ -94,11 +92,11 @@ class SmtpRig(RemoteRig):
 
 
 @asynccontextmanager
-async def an_smtp_rig() -> AsyncIterator[SmtpRig]:
+async def an_smtp_rig(timeout: timedelta = PATIENT) -> AsyncIterator[SmtpRig]:
     async with AsyncExitStack() as listening:
         post = await listening.enter_async_context(post_office())
         # Few connections, so that many messages share them.
-        async with smtp_provider(f"127.0.0.1:{post.port}", connections=3) as provider:
+        async with smtp_provider(f"127.0.0.1:{post.port}", connections=3, timeout=timeout) as provider:
             yield SmtpRig(provider, post, listening.aclose)
 
 

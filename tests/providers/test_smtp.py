@@ -20,6 +20,10 @@ class TestSmtpProvider(RemoteProviderConformance):
     def rig(self, smtp_rig: SmtpRig) -> SmtpRig:
         return smtp_rig
 
+    @pytest.fixture
+    def impatient_rig(self, impatient_smtp_rig: SmtpRig) -> SmtpRig:
+        return impatient_smtp_rig
+
 
 async def test_the_email_arrives_as_it_was_written(smtp_rig: SmtpRig) -> None:
     """Envelope, headers and text."""

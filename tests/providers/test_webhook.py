@@ -20,6 +20,10 @@ class TestWebhookProvider(RemoteProviderConformance):
     def rig(self, webhook_rig: WebhookRig) -> WebhookRig:
         return webhook_rig
 
+    @pytest.fixture
+    def impatient_rig(self, impatient_webhook_rig: WebhookRig) -> WebhookRig:
+        return impatient_webhook_rig
+
 
 async def test_the_request_is_a_standard_webhook(webhook_rig: WebhookRig) -> None:
     """The receiver verifies it with any library of Standard Webhooks, here the reference one."""

@@ -13,9 +13,9 @@ from notification_service.domain.errors import (
 )
 from tests.providers import http_peer as http
 from tests.providers.certificates import Certificate
-from tests.providers.conformance import failure
+from tests.providers.conformance import IMPATIENT, failure
 from tests.providers.messages import message
-from tests.providers.webhook_rig import TIMEOUT_SECONDS, WebhookRig, webhook_provider
+from tests.providers.webhook_rig import WebhookRig, webhook_provider
 
 
 async def test_half_an_answer_is_ambiguous(webhook_rig: WebhookRig) -> None:
@@ -48,12 +48,14 @@ async def test_a_header_without_an_end_is_cut_off(webhook_rig: WebhookRig) -> No
 
 
 @pytest.mark.parametrize("drip", [b"X: 1\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
-async def test_a_dripping_answer_ends_in_time(webhook_rig: WebhookRig, drip: bytes) -> None:
+async def test_a_dripping_answer_ends_in_time(impatient_webhook_rig: WebhookRig, drip: bytes) -> None:
     """Each byte keeps a read alive, so the whole call has a limit too."""
-    webhook_rig.peer.behave = _dripping(b"" if drip.startswith(b"HTTP") else b"HTTP/1.1 200 OK\r\n", drip)
+    impatient_webhook_rig.peer.behave = _dripping(
+        b"" if drip.startswith(b"HTTP") else b"HTTP/1.1 200 OK\r\n", drip
+    )
 
-    async with asyncio.timeout(TIMEOUT_SECONDS + 1):
-        error = await failure(webhook_rig)
+    async with asyncio.timeout(10):
+        error = await failure(impatient_webhook_rig)
 
     assert type(error) is AmbiguousDeliveryError
     assert error.error_code == "read_timeout"
@@ -68,7 +70,7 @@ async def test_a_reply_without_an_end_still_has_a_status(
     chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
     webhook_rig.peer.behave = _dripping(head, chunk, pause=0)
 
-    async with asyncio.timeout(TIMEOUT_SECONDS):
+    async with asyncio.timeout(10):
         if taken:
             await webhook_rig.send(webhook_rig.message())
         else:
@@ -164,7 +166,7 @@ def _dripping(head: bytes, drip: bytes, *, pause: float = 0.02) -> http.Behaviou
 
 
 async def _failure_with(resolve: Resolve) -> DeliveryError:
-    async with webhook_provider(resolve=resolve) as provider:
+    async with webhook_provider(resolve=resolve, timeout=IMPATIENT) as provider:
         with pytest.raises(DeliveryError) as caught:
             await provider.send(message(WebhookChannel(url="https://hooks.example/")))
     return caught.value

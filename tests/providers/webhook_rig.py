@@ -13,13 +13,10 @@ from notification_service.adapters.providers.webhook import WebhookProvider
 from notification_service.domain.channels import WebhookChannel
 from notification_service.domain.notification import Message
 from tests.providers import http_peer as http
-from tests.providers.conformance import RemoteRig
+from tests.providers.conformance import PATIENT, RemoteRig
 from tests.providers.messages import SECRET, message, now
 
 LOOPBACK = ip_network("127.0.0.0/8")
-
-
-TIMEOUT_SECONDS = 0.4
 
 
 def webhook_provider(
@@ -28,11 +25,12 @@ def webhook_provider(
     resolve: Resolve = system_resolve,
     tls: ssl.SSLContext | None = None,
     clock: Callable[[], datetime] = now,
+    timeout: timedelta = PATIENT,
 ) -> WebhookProvider:
     return WebhookProvider(
         secret=secret,
         guard=OutboundGuard(require_https=True, allowed_networks=[LOOPBACK], resolve=resolve),
-        timeout=timedelta(seconds=TIMEOUT_SECONDS),
+        timeout=timeout,
         tls=tls,
         now=clock,
     )
@@ -42,7 +40,6 @@ class WebhookRig(RemoteRig):
     """A webhook provider and an HTTP server that obeys."""
 
     secrets = (SECRET, SECRET.removeprefix("whsec_"))
-    timeout_seconds = TIMEOUT_SECONDS
 
     def __init__(
         self, provider: WebhookProvider, peer: http.HttpPeer, leave: Callable[[], Awaitable[None]]
@@ -106,7 +103,7 @@ class WebhookRig(RemoteRig):
 
 
 @asynccontextmanager
-async def a_webhook_rig() -> AsyncIterator[WebhookRig]:
-    async with AsyncExitStack() as listening, webhook_provider() as provider:
+async def a_webhook_rig(timeout: timedelta = PATIENT) -> AsyncIterator[WebhookRig]:
+    async with AsyncExitStack() as listening, webhook_provider(timeout=timeout) as provider:
         peer = await listening.enter_async_context(http.http_peer())
         yield WebhookRig(provider, peer, listening.aclose)
