@@ -159,7 +159,10 @@ class NotificationArchive(Protocol):
     async def page(
         self, where: NotificationFilter, *, number: int, size: int
     ) -> tuple[Sequence[Notification], int]:
-        """Return the page numbered from 1, newest first, and how many match in all."""
+        """Return the page numbered from 1, newest first, and how many match in all.
+
+        A total of more than 10,000 may be a few seconds old.
+        """
 
     async def history(self, notification_id: NotificationId) -> Sequence[Entry]:
         """Return every attempt and decision, oldest first."""

@@ -12,6 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from notification_service.adapters.stores.sql.engine import Database
 from notification_service.adapters.stores.sql.rows import entry_of, notification_of
 from notification_service.adapters.stores.sql.tables import attempts, dead_letters, notifications
+from notification_service.adapters.stores.sql.totals import Totals
 from notification_service.domain.notification import (
     WAITING,
     Entry,
@@ -38,6 +39,7 @@ class SqlArchive:
         """Work on an open database; lists are read from the `replica` when there is one."""
         self._database = database
         self._lists = replica or database
+        self._totals = Totals()
 
     async def get(self, notification_id: NotificationId) -> Notification | None:
         """See `NotificationArchive.get`."""
@@ -62,16 +64,20 @@ class SqlArchive:
         self, where: NotificationFilter, *, number: int, size: int
     ) -> tuple[Sequence[Notification], int]:
         """See `NotificationArchive.page`: walks an index to the page, from whichever end is nearer."""
+        total = await self._totals.of(where, lambda: self._count(where))
+        first = (number - 1) * size
+        if first >= total:
+            return (), total
+        ids = _stretch(_matching(select(_COLUMNS.id), where), first, min(size, total - first), total)
+        query = select(notifications).where(_COLUMNS.id.in_(ids)).order_by(_COLUMNS.id.desc())
         async with self._lists.statement() as connection:
-            count = _matching(select(func.count()).select_from(notifications), where)
-            total = (await connection.execute(count)).scalar_one()
-            first = (number - 1) * size
-            if first >= total:
-                return (), total
-            ids = _stretch(_matching(select(_COLUMNS.id), where), first, min(size, total - first), total)
-            query = select(notifications).where(_COLUMNS.id.in_(ids)).order_by(_COLUMNS.id.desc())
             rows = (await connection.execute(query)).mappings().all()
         return [notification_of(row) for row in rows], total
+
+    async def _count(self, where: NotificationFilter) -> int:
+        async with self._lists.statement() as connection:
+            count = _matching(select(func.count()).select_from(notifications), where)
+            return (await connection.execute(count)).scalar_one()
 
     async def history(self, notification_id: NotificationId) -> Sequence[Entry]:
         """See `NotificationArchive.history`."""
