@@ -1,9 +1,10 @@
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
+from notification_service.adapters.providers import special_networks
 from notification_service.adapters.providers.guard import ForbiddenAddressError, OutboundGuard
-from notification_service.adapters.providers.special_networks import SPECIAL_IPV4, SPECIAL_IPV6
+from notification_service.adapters.providers.special_networks import SPECIAL_IPV4, SPECIAL_IPV6, is_public
 from notification_service.domain.errors import PermanentDeliveryError, TransientDeliveryError
 from tests.providers import forbidden
 from tests.providers.house import House
@@ -137,6 +138,16 @@ def test_each_network_is_refused_from_its_first_to_its_last_address(network: str
     for address in (addresses[0], addresses[-1]):
         with pytest.raises(ForbiddenAddressError):
             guard.admit(url_of(str(address), 80))
+
+
+def test_every_line_of_the_table_holds_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where all of IPv6 beyond 2000::/3 is refused anyway."""
+    monkeypatch.setattr(special_networks, "_GLOBAL_UNICAST", ip_network("::/0"))
+    in_no_registry = {"::ffff:0:127.0.0.1", "4000::1", "8000::1"}
+
+    let_through = {address for address in FORBIDDEN if is_public(ip_address(address))}
+
+    assert let_through == in_no_registry
 
 
 def test_there_are_enough_of_both() -> None:
