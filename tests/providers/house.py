@@ -1,7 +1,7 @@
 """A provider inside a house that it must not look into, and a spy at the door."""
 
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -59,7 +59,7 @@ class House:
 
 
 @asynccontextmanager
-async def a_house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+async def a_house(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[House]:
     """Let nothing out but to loopback, and take note of every attempt."""
     async with AsyncExitStack() as stack:
         inside = await stack.enter_async_context(http_peer())

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -100,7 +100,7 @@ async def http_peer(
     host: str = "127.0.0.1",
     port: int = 0,
     tls: ssl.SSLContext | None = None,
-) -> AsyncIterator[HttpPeer]:
+) -> AsyncGenerator[HttpPeer]:
     """Listen until the block ends."""
     peer = HttpPeer(port=port, behave=behave or answering(200))
     server = await asyncio.start_server(peer.serve, host, port, ssl=tls)

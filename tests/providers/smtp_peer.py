@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
@@ -96,9 +96,7 @@ class _Session(SMTP):
 def authenticator(username: str, password: str) -> Callable[..., AuthResult]:
     """Let one user in."""
 
-    def authenticate(
-        server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
-    ) -> AuthResult:
+    def authenticate(server: SMTP, session: Session, envelope: Envelope, _: str, data: Any) -> AuthResult:
         expected = LoginPassword(username.encode(), password.encode())
         return AuthResult(success=data == expected, handled=False, auth_data=username.encode())
 
@@ -106,7 +104,7 @@ def authenticator(username: str, password: str) -> Callable[..., AuthResult]:
 
 
 @asynccontextmanager
-async def post_office(*, implicit_tls: ssl.SSLContext | None = None, **options: Any) -> AsyncIterator[Post]:
+async def post_office(*, implicit_tls: ssl.SSLContext | None = None, **options: Any) -> AsyncGenerator[Post]:
     """Run the real server; `options` are aiosmtpd's."""
     post = Post()
     loop = asyncio.get_running_loop()
@@ -166,7 +164,7 @@ async def _next_word(reader: asyncio.StreamReader, *, in_content: bool) -> str:
 
 
 @asynccontextmanager
-async def scripted(**answers: str | list[str]) -> AsyncIterator[Script]:
+async def scripted(**answers: str | list[str]) -> AsyncGenerator[Script]:
     """Run the script; `content` stands for "."."""
     lists = {word: [said] if isinstance(said, str) else said for word, said in answers.items()}
     script = Script({"." if word == "content" else word: said for word, said in lists.items()})

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import override
@@ -92,7 +92,7 @@ class SmtpRig(RemoteRig):
 
 
 @asynccontextmanager
-async def an_smtp_rig(timeout: timedelta = PATIENT) -> AsyncIterator[SmtpRig]:
+async def an_smtp_rig(timeout: timedelta = PATIENT) -> AsyncGenerator[SmtpRig]:
     async with AsyncExitStack() as listening:
         post = await listening.enter_async_context(post_office())
         # Few connections, so that many messages share them.

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from ipaddress import ip_network
@@ -103,7 +103,7 @@ class WebhookRig(RemoteRig):
 
 
 @asynccontextmanager
-async def a_webhook_rig(timeout: timedelta = PATIENT) -> AsyncIterator[WebhookRig]:
+async def a_webhook_rig(timeout: timedelta = PATIENT) -> AsyncGenerator[WebhookRig]:
     async with AsyncExitStack() as listening, webhook_provider(timeout=timeout) as provider:
         peer = await listening.enter_async_context(http.http_peer())
         yield WebhookRig(provider, peer, listening.aclose)

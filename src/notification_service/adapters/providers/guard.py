@@ -87,6 +87,7 @@ class OutboundGuard(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Look the name up once; return where it may be reached, or raise `ForbiddenAddressError`."""
+        del family  # the connector sorts families by itself
         answers = await self._look_up(host, port)
         if not answers:
             raise OSError(None, "the name has no address")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
@@ -54,7 +54,7 @@ class SmtpPool:
         self._open = True
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[SmtpLine]:
+    async def lend(self) -> AsyncGenerator[SmtpLine]:
         """Lend a connection, a new one when none is idle.
 
         It is kept when the borrower leaves without an error or with a refusal; after any other error nobody
