@@ -28,18 +28,22 @@ HEADERS = PRIVATE | {
 }
 
 _templates = Environment(
-    loader=PackageLoader(__package__),
+    loader=PackageLoader("notification_service.entrypoints.web"),
     autoescape=True,
+    auto_reload=False,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.globals["asset"] = asset_path
 
 
 def page(template: str, *, status: int = 200, **values: Any) -> Response:
     """Render a template; every value in it is escaped."""
-    return HTMLResponse(_templates.get_template(template).render(values), status_code=status, headers=HEADERS)
+    return HTMLResponse(
+        _templates.get_template(template).render(values, asset=asset_path),
+        status_code=status,
+        headers=HEADERS,
+    )
 
 
 def notice(title: str, *lines: str, status: int) -> Response:

@@ -3,10 +3,11 @@
 from starlette.routing import BaseRoute, Route
 
 from notification_service.entrypoints.web import assets, mailbox, sign_in
+from notification_service.entrypoints.web.sessions import Handler
 
 
-def _route(path: str, handler: object, method: str = "GET") -> BaseRoute:
-    return Route(path, handler, methods=[method], include_in_schema=False)  # type: ignore[arg-type]
+def _route(path: str, handler: Handler, method: str = "GET") -> BaseRoute:
+    return Route(path, handler, methods=[method], include_in_schema=False)
 
 
 routes: list[BaseRoute] = [
