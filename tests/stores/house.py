@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, insert, literal, select, update
 from sqlalchemy.engine import make_url
 
 from notification_service.adapters.stores.sql.archive import SqlArchive
@@ -59,12 +59,16 @@ class House:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, pool_size: int = 5) -> AsyncIterator[Self]:
+    async def open(cls, url: str, *, pool_size: int = 5, **options: Any) -> AsyncIterator[Self]:
         async with AsyncExitStack() as stack:
-            database = Database(async_url(url), pool_size=pool_size)
+            database = Database(async_url(url), pool_size=pool_size, **options)
             stack.push_async_callback(database.aclose)
             await database.check()
             yield cls(database, url, stack)
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+        await self.database.aclose()
 
     async def wakeups(self) -> Wakeups:
         """The bell of this process, listening."""
@@ -153,6 +157,16 @@ class House:
     async def park(self, **values: Any) -> None:
         """Put a dead letter that belongs to no notification beside the others."""
         await self._shift(insert(dead_letters).values(**values))
+
+    async def kill_everything(self) -> None:
+        """Make a dead letter of each notification, in two statements."""
+        columns, now = notifications.c, literal(self.store.now(), notifications.c.due_at.type)
+        letters = select(
+            columns.id, columns.id, columns.channel_type, literal("bounced"), literal(1), now, columns.metadata
+        )
+        names = ["id", "notification_id", "channel", "reason", "attempts", "dead_at", "payload"]
+        await self._shift(update(notifications).values(status="failed", attempts=1))
+        await self._shift(insert(dead_letters).from_select(names, letters))
 
     async def keys(self) -> int:
         async with self.database.statement() as connection:

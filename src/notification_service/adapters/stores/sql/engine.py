@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, event, func, literal, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -86,7 +86,10 @@ class Database:
         """The driver's own connection, for what only PostgreSQL's driver can do (LISTEN)."""
         async with self.statement() as connection:
             raw = await connection.get_raw_connection()
-            yield raw.driver_connection
+            try:
+                yield raw.driver_connection
+            finally:
+                await connection.invalidate()  # nobody else may get a connection that listens
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncConnection]:
@@ -124,7 +127,7 @@ def _monotonic() -> datetime:
 
 
 def _postgres(url: str, pool_size: int, statement_timeout: timedelta | None) -> AsyncEngine:
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=pool_size + 1,  # one more for the connection that listens
         max_overflow=0,
@@ -136,6 +139,14 @@ def _postgres(url: str, pool_size: int, statement_timeout: timedelta | None) -> 
             "server_settings": {"application_name": "notification-service", "jit": "off"},
         },
     )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+def _refuse_closed(connection: Any, *_: object) -> None:
+    """Have the pool begin anew when the server has hung up on it; costs no question to the server."""
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError
 
 
 def _sqlite(url: str, pool_size: int) -> AsyncEngine:

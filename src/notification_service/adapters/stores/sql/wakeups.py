@@ -81,7 +81,7 @@ class SqlWakeups:
     async def _listen(self) -> None:
         hear = self._hear_postgres if self._database.is_postgres else self._hear_sqlite
         while True:
-            with contextlib.suppress(StoreUnavailableError, SQLAlchemyError, OSError):
+            with contextlib.suppress(Exception):  # the driver's own too: who gave up would never hear again
                 await hear()
             await asyncio.sleep(RECONNECT.total_seconds())
 
