@@ -36,6 +36,15 @@ class Evidence:
         """How many attempts ended like this."""
         return sum(entry["outcome"] in outcomes for entry in self.histories.get(notification_id, ()))
 
+    def story(self, notification_id: str) -> str:
+        """What is known about one notification, in a line."""
+        row, history = self.rows.get(notification_id, {}), self.histories.get(notification_id, [])
+        told = [f"{each['outcome']}({each['error_code'] or ''}) {each['finished_at']}" for each in history]
+        return (
+            f"{notification_id}: {row.get('status', 'not stored')}, retry_count {row.get('retry_count')}, "
+            f"arrived {self.arrivals[notification_id]} times; {'; '.join(told) or 'no history read'}"
+        )
+
     def counted(self, notification_id: str) -> list[dict[str, Any]]:
         """The attempts that took effect, oldest first; one whose claim was lost before didn't."""
         history = self.histories.get(notification_id, [])

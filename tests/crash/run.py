@@ -16,8 +16,9 @@ from tests.crash.victim import Victim
 from tests.e2e.caller import bearer, calling, until_settled
 from tests.e2e.sink import Sink, webhook_sink, within
 
-SETTLE_SECONDS = 20.0
 SHOWN = 3
+LONGEST_STALL = 0.5
+STEP = 0.05
 QUICK = within(0, 0.05)
 SLOW = within(SEND_TIMEOUT_SECONDS / 5, SEND_TIMEOUT_SECONDS * 3 / 5)
 
@@ -36,7 +37,10 @@ class Report:
     claims_in_hand: int = 0
     bound: int = 0
     seconds: float = 0.0
+    longest_stall: float = 0.0
+    """Seconds for which this very process wasn't given the machine."""
     broken: dict[str, list[str]] = field(default_factory=dict)
+    stories: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_good(self) -> bool:
@@ -51,15 +55,16 @@ class Report:
             f"{self.unknown_requests} requests of unknown ending repeated with their key; "
             f"lost {lost}, not final {unfinished}; repeats {self.repeats} <= unknown endings "
             f"{self.unknown_endings} <= claims in hand {self.claims_in_hand} <= bound {self.bound}; "
-            f"{self.seconds:.1f} s"
+            f"{self.seconds:.1f} s, longest stall {self.longest_stall:.1f} s"
         )
 
     def complaints(self) -> list[str]:
-        """A line for each broken promise."""
-        return [
-            f"  {name}: {len(found)}, for instance {', '.join(found[:SHOWN])}"
-            for name, found in self.broken.items()
-        ]
+        """A line for each broken promise, and some of the stories behind it."""
+        lines = []
+        for name, found in self.broken.items():
+            lines.append(f"  {name}: {len(found)}, for instance")
+            lines += [f"    {self.stories.get(one, one)}" for one in found[:SHOWN]]
+        return lines
 
     def as_json(self) -> dict[str, Any]:
         """All of it for programs."""
@@ -74,9 +79,11 @@ async def run(plan: Plan) -> Report:
         open_ledger(Path(name) / "ledger") as ledger,
     ):
         victim = Victim(plan, Path(name))
+        watch = asyncio.create_task(_watch_the_machine(report))
         try:
             await _run(plan, victim, ledger, report)
         finally:
+            watch.cancel()
             victim.end()
     report.seconds = time.monotonic() - began
     return report
@@ -95,7 +102,7 @@ async def _run(plan: Plan, victim: Victim, ledger: Ledger, report: Report) -> No
         except TimeoutError:
             report.broken["took_too_long"] = [f"{len(ledger.ids)} of {plan.accepts} were accepted"]
         await victim.revive()
-        await until_settled(caller, seconds=SETTLE_SECONDS)
+        await until_settled(caller)
         evidence = await gather(
             plan=plan, caller=caller, accepted=ledger.ids, sink=sink, in_hand=victim.in_hand
         )
@@ -115,6 +122,13 @@ async def _send_and_suffer(plan: Plan, victim: Victim, traffic: Traffic, sink: S
         tasks.create_task(victim.freeze(worker, traffic.ledger))
 
 
+async def _watch_the_machine(report: Report) -> None:
+    while True:
+        before = time.monotonic()
+        await asyncio.sleep(STEP)
+        report.longest_stall = max(report.longest_stall, time.monotonic() - before - STEP)
+
+
 def _note(report: Report, victim: Victim, traffic: Traffic, evidence: Evidence) -> None:
     report.accepted = len(evidence.accepted)
     report.kills = victim.kills
@@ -123,5 +137,8 @@ def _note(report: Report, victim: Victim, traffic: Traffic, evidence: Evidence) 
     report.unknown_endings = sum(evidence.attempts(name, "unknown") for name in evidence.histories)
     report.claims_in_hand = evidence.in_hand.total()
     report.broken |= judge(evidence, traffic.plan)
+    if report.longest_stall > LONGEST_STALL:  # leases run out on a machine that stands still
+        report.broken.pop("lost_without_a_crash", None)
+    report.stories = {one: evidence.story(one) for found in report.broken.values() for one in found}
     if traffic.refusals:
         report.broken["refused"] = traffic.refusals
