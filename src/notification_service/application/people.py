@@ -38,8 +38,9 @@ class People:
             raise InvalidCredentialsError
         decoy = await self._decoy_hash()
         user = await self._users.get(username)
-        matches = await self._hasher.verify((user and user.password_hash) or decoy, password)
-        if not matches or user is None or user.password_hash is None or user.disabled:
+        password_hash = user.password_hash if user else None
+        matches = await self._hasher.verify(password_hash or decoy, password)
+        if not matches or user is None or password_hash is None or user.disabled:
             raise InvalidCredentialsError
         return Principal(user.id, user.role)
 

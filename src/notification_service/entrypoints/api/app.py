@@ -76,14 +76,17 @@ def _lifespan(settings: Settings, *, with_worker: bool) -> Lifespan[FastAPI]:
 
 @asynccontextmanager
 async def _working(worker: Worker) -> AsyncGenerator[None]:
-    """Deliver while the block runs; what is in hand at its end is written down first."""
+    """Deliver while the block runs; what is in hand at its end is written down first.
+
+    A worker that breaks ends the block, and with it the process: accepting without delivering helps nobody.
+    """
     stopping = asyncio.Event()
-    task = asyncio.create_task(worker.run(stopping=stopping))
-    try:
-        yield
-    finally:
-        stopping.set()
-        await task
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(worker.run(stopping=stopping))
+        try:
+            yield
+        finally:
+            stopping.set()
 
 
 def _templates(routes: list[BaseRoute]) -> dict[object, str]:

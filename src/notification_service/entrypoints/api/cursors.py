@@ -5,17 +5,18 @@ import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from starlette.requests import Request
 
 from notification_service.domain.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from notification_service.domain.mailbox import MailboxFilter
+from notification_service.ports import DeadLetterFilter, NotificationFilter
 
 SEAL_BYTES = 16
+
+type Filter = NotificationFilter | DeadLetterFilter | MailboxFilter
 
 
 class Cursors:
@@ -25,11 +26,11 @@ class Cursors:
         """Seal with a key made from `secret`, the same in every process that shares it."""
         self._key = hmac.digest(secret.encode(), b"notification-service cursor", hashlib.sha256)
 
-    def write(self, last: UUID, where: "DataclassInstance") -> str:
+    def write(self, last: UUID, where: Filter) -> str:
         """Return a cursor that goes on after `last` in the list of what matches `where`."""
         return urlsafe_b64encode(last.bytes + self._seal(last.bytes, where)).rstrip(b"=").decode()
 
-    def read(self, cursor: str | None, where: "DataclassInstance") -> UUID | None:
+    def read(self, cursor: str | None, where: Filter) -> UUID | None:
         """Return after which row to go on; raises `InvalidInputError` unless the cursor fits `where`."""
         if cursor is None:
             return None
@@ -39,7 +40,7 @@ class Cursors:
             raise InvalidInputError({"cursor": "does not belong to this list and these filters"})
         return UUID(bytes=last)
 
-    def _seal(self, last: bytes, where: "DataclassInstance") -> bytes:
+    def _seal(self, last: bytes, where: Filter) -> bytes:
         described = json.dumps([type(where).__name__, asdict(where)], default=_plain, sort_keys=True)
         return hmac.digest(self._key, last + described.encode(), hashlib.sha256)[:SEAL_BYTES]
 

@@ -79,7 +79,7 @@ class UnexpectedError(NotificationServiceError):
     """something went wrong on our side; it was logged under this request_id"""
 
 
-STATUS: dict[type[Exception], HTTPStatus] = {
+STATUS: dict[type, HTTPStatus] = {
     InvalidInputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     IdempotencyKeyReusedError: HTTPStatus.UNPROCESSABLE_ENTITY,
     ChannelNotConfiguredError: HTTPStatus.UNPROCESSABLE_ENTITY,

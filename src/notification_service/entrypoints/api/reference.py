@@ -10,12 +10,13 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
-STYLE = files(__package__).joinpath("templates", "reference.css").read_text()
+PACKAGE = __name__.rpartition(".")[0]
+STYLE = files(PACKAGE).joinpath("templates", "reference.css").read_text()
 STYLE_DIGEST = b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY = f"default-src 'none'; style-src 'sha256-{STYLE_DIGEST}'; base-uri 'none'; frame-ancestors 'none'"
 
 _templates = Environment(
-    loader=PackageLoader(__package__),
+    loader=PackageLoader(PACKAGE),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
