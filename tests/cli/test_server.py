@@ -159,7 +159,9 @@ def test_a_head_within_the_limit_is_served_again_and_again(start: Starter, free_
     headers = {"x-filler": "a" * (LARGEST_HEAD_BYTES // 2)}
 
     with httpx.Client(base_url=f"http://127.0.0.1:{free_port}") as client:
-        codes = [client.post("/body", content=b"b" * 100_000, headers=headers).status_code for _ in range(5)]
+        codes = [
+            client.post("/body", content=b"b" * 1_000_000, headers=headers).status_code for _ in range(5)
+        ]
 
     assert codes == [200] * 5
 
@@ -232,6 +234,19 @@ def test_a_port_in_use_is_refused(free_port: int, shares: int) -> None:
 
     with socket.create_server(("127.0.0.1", free_port)), problem:
         listen("127.0.0.1", free_port, shares=shares)
+
+
+def test_a_port_that_is_shared_is_not_shared_with_strangers(free_port: int) -> None:
+    """Two services with several processes would otherwise take turns at answering."""
+    ours = listen("127.0.0.1", free_port, shares=2)
+    for each in ours:
+        each.listen()
+
+    with pytest.raises(CannotListenError, match="is in use"):
+        listen("127.0.0.1", free_port, shares=2)
+
+    for each in ours:
+        each.close()
 
 
 def test_an_address_of_another_machine_is_refused() -> None:

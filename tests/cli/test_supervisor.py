@@ -122,6 +122,18 @@ def test_a_child_that_hangs_is_killed_when_its_patience_ends(tiny: Running, free
     assert all(is_gone(child) for child in children)
 
 
+def test_a_child_that_cannot_even_be_told_is_killed(tiny: Running) -> None:
+    """One that doesn't run any code at all, not even to give up."""
+    [stopped, other] = tiny.children()
+    os.kill(stopped, signal.SIGSTOP)
+
+    tiny.signal(signal.SIGTERM)
+
+    assert tiny.wait(15) == 1
+    assert is_gone(stopped)
+    assert is_gone(other)
+
+
 def test_children_that_cannot_start_end_the_parent(start: Starter, free_port: int) -> None:
     """A wrong setting is not tried again and again."""
     tiny = start.tiny(free_port, "--processes", "2", "--start", "fail")

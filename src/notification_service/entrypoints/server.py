@@ -2,10 +2,9 @@
 
 import asyncio
 import errno
-import resource
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from notification_service.domain.errors import NotificationServiceError
+from notification_service.entrypoints.addresses import reachable_url
 from notification_service.entrypoints.guarded_http import GuardedProtocol, Receive, Scope, Send
 from notification_service.entrypoints.stopping import abandoned_by
 
@@ -85,12 +85,15 @@ def listen(host: str, port: int, *, shares: int = 1) -> list[socket.socket]:
 def url_of(listening: socket.socket) -> str:
     """Return the address under which a person on this machine reaches a socket."""
     host, port = listening.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return reachable_url(host, port)
 
 
 def allow_many_connections() -> None:
     """Raise the number of files this process may open as far as the system lets it."""
+    if sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - not to be had on Windows
+
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -136,11 +139,14 @@ def _with_state(application: Starlette, state: dict[str, Any]) -> Any:
 
 def _config(application: Any, options: ServerOptions) -> uvicorn.Config:
     shutdown = options.shutdown.total_seconds()
+    # The rest is for the lifespan: connections to close, deliveries to settle.
+    for_requests: Any = max(shutdown - 5, shutdown / 2)  # declared an int, waited for as it is
     return uvicorn.Config(
         application,
         http=GuardedProtocol,
         interface="asgi3",
         lifespan="off",
+        workers=1,
         ws="none",
         log_config=None,
         log_level="error",
@@ -150,8 +156,7 @@ def _config(application: Any, options: ServerOptions) -> uvicorn.Config:
         forwarded_allow_ips=list(options.trusted_proxies),
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        # the rest is for the lifespan: connections to close, deliveries to settle
-        timeout_graceful_shutdown=max(shutdown - 5, shutdown / 2),  # type: ignore[arg-type]  # it waits for floats too
+        timeout_graceful_shutdown=for_requests,
     )
 
 
@@ -178,7 +183,7 @@ def _bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
 
 @contextmanager
-def _explained(host: str, port: int) -> Iterator[None]:
+def _explained(host: str, port: int) -> Generator[None]:
     """Say in one line why an address cannot be listened on."""
     try:
         yield

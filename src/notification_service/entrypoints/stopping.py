@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def stop_signals(patience: timedelta, *, hasty: bool = True) -> Iterator[asyncio.Event]:
+def stop_signals(patience: timedelta, *, hasty: bool = True) -> Generator[asyncio.Event]:
     """Yield an event that the first SIGTERM or SIGINT sets, for whoever runs in this event loop.
 
     The second signal ends the process at once, unless it is not `hasty`: a supervised child is told to stop
@@ -42,7 +42,7 @@ def stop_signals(patience: timedelta, *, hasty: bool = True) -> Iterator[asyncio
 
 
 @asynccontextmanager
-async def abandoned_by(stop: asyncio.Event) -> AsyncIterator[Callable[[], object]]:
+async def abandoned_by(stop: asyncio.Event) -> AsyncGenerator[Callable[[], object]]:
     """Abandon a block that is still starting when `stop` is set; nothing is raised.
 
     The block calls what it is given once it has started: from then on it ends by itself.

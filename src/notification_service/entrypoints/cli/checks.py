@@ -14,6 +14,7 @@ import httpx
 
 from notification_service.bootstrap import Service
 from notification_service.domain.errors import DeliveryError, NotificationServiceError
+from notification_service.entrypoints.addresses import reachable_url
 from notification_service.entrypoints.cli.console import CommandError
 from notification_service.entrypoints.cli.database import opened
 from notification_service.entrypoints.server import CannotListenError, listen
@@ -144,8 +145,7 @@ async def _dependencies(service: Service) -> AsyncIterator[Check]:
 
 
 def _who_listens(settings: Settings, error: CannotListenError) -> Check:
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared
-    url = f"http://{host}:{settings.port}"
+    url = reachable_url(settings.host, settings.port)
     try:
         health = httpx.get(f"{url}/health/ready", timeout=5).json()
         state, unwell = health["status"], _unwell(health["checks"])

@@ -6,6 +6,7 @@ from typing import Any, Self
 import httpx
 
 from notification_service.domain.people import Role
+from notification_service.entrypoints.addresses import reachable_url
 from notification_service.entrypoints.cli.configuration import operator, settings_with, variable
 from notification_service.entrypoints.cli.console import CommandError, ExitCode, in_words
 
@@ -95,8 +96,7 @@ def client(url: str | None, token: str | None) -> Client:
 
 def _own_url() -> str:
     settings = settings_with()
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    return reachable_url(settings.host, settings.port)
 
 
 def _own_token() -> str:

@@ -12,7 +12,7 @@ import typer
 from notification_service.domain.errors import InvalidInputError, NotificationServiceError
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
 
 class ExitCode(IntEnum):
@@ -99,7 +99,7 @@ def print_json_line(data: Any) -> None:
     sys.stdout.flush()
 
 
-def print_rich(*parts: "RenderableType") -> None:
+def print_rich(*parts: object) -> None:
     """Print for a person; without a terminal as plain text that is never wrapped."""
     console = stdout()
     for part in parts:

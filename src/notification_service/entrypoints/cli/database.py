@@ -1,7 +1,7 @@
 """The service as a command opens it: for one question, and without waiting long for the database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from notification_service.bootstrap import Service, migrate, open_service
@@ -29,7 +29,7 @@ def migrate_now(settings: Settings) -> tuple[str | None, str | None]:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Service]:
+async def opened(settings: Settings) -> AsyncGenerator[Service]:
     """Open the service; raises `CommandError` when its database doesn't answer."""
     _only_errors(settings)
     try:

@@ -8,7 +8,7 @@ import structlog
 from starlette.applications import Starlette
 
 from notification_service.entrypoints.cli.configuration import configure_logging
-from notification_service.entrypoints.cli.console import guarded
+from notification_service.entrypoints.cli.console import CommandError, ExitCode, guarded
 from notification_service.entrypoints.cli.supervisor import Supervisor
 from notification_service.entrypoints.server import (
     ServerOptions,
@@ -20,7 +20,8 @@ from notification_service.entrypoints.server import (
 )
 from notification_service.entrypoints.stopping import stop_signals
 from notification_service.observability.multiprocess import enable_multiprocess
-from notification_service.settings import Settings
+from notification_service.settings import Settings, SettingsError
+from notification_service.settings.secret_keys import private_folder
 
 type Greet = Callable[[Starlette, str], Awaitable[None]]
 
@@ -40,7 +41,7 @@ def run_api(settings: Settings) -> int:
     sockets = listen(settings.host, settings.port, shares=count)
     if count == 1:
         return run(_serve(settings, sockets))
-    enable_multiprocess(settings.data_dir / "metrics" / f"api-{settings.port}")
+    _share_metrics(settings)
     patience = timedelta(seconds=settings.shutdown_seconds)
     return Supervisor(_child(settings), sockets, patience=patience).run()
 
@@ -49,6 +50,17 @@ def run_everything(settings: Settings, *, greet: Greet) -> int:
     """Serve the API and deliver, all in this process; `greet` is awaited once it listens."""
     allow_many_connections()
     return run(_serve(settings, listen(settings.host, settings.port), with_worker=True, greet=greet))
+
+
+def _share_metrics(settings: Settings) -> None:
+    """Let `/metrics` of any process tell of all; each port has a folder of its own."""
+    try:
+        private_folder(settings.data_dir)
+        enable_multiprocess(settings.data_dir / "metrics" / f"api-{settings.port}")
+    except (OSError, SettingsError):
+        raise CommandError(
+            "NS_DATA_DIR: must be writable to add up the metrics of several processes", ExitCode.USAGE
+        ) from None
 
 
 def _child(settings: Settings) -> Callable[[socket.socket, Callable[[], None]], int]:
