@@ -77,7 +77,7 @@ class SqlArchive:
     async def _count(self, where: NotificationFilter) -> int:
         async with self._lists.statement() as connection:
             count = _matching(select(func.count()).select_from(notifications), where)
-            return (await connection.execute(count)).scalar_one()
+            return int((await connection.execute(count)).scalar_one())
 
     async def history(self, notification_id: NotificationId) -> Sequence[Entry]:
         """See `NotificationArchive.history`."""
@@ -135,9 +135,9 @@ async def add_decision(
     connection: AsyncConnection, ids: Sequence[UUID], outcome: Outcome, now: ColumnElement[datetime]
 ) -> None:
     """Write a decision into the history of each notification."""
-    decided = {"kind": literal("decision"), "outcome": literal(outcome.value), "started_at": now}
-    decisions = select(_COLUMNS.id, *decided.values(), now).where(_COLUMNS.id.in_(ids))
-    columns = ["notification_id", *decided, "finished_at"]
+    decided: list[Any] = [literal("decision"), literal(outcome.value), now, now]
+    columns = ["notification_id", "kind", "outcome", "started_at", "finished_at"]
+    decisions = select(_COLUMNS.id, *decided).where(_COLUMNS.id.in_(ids))
     await connection.execute(insert(attempts).from_select(columns, decisions))
 
 
