@@ -165,6 +165,10 @@ def _hint(name: str, error: typer.TyperException) -> str:
 
 
 def _unexpected(error: Exception) -> str:
+    """Say where it happened; a process that keeps a log writes the way there into it."""
+    structlog = sys.modules.get("structlog")
+    if structlog and structlog.is_configured():
+        structlog.get_logger().critical("crashed", exc_info=error)
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
