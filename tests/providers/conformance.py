@@ -5,6 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from datetime import timedelta
+from traceback import format_exception
 
 import pytest
 
@@ -29,6 +30,11 @@ class Rig(ABC):
     provider: Provider
     secrets: tuple[str, ...] = ()
 
+    def private(self, message: Message) -> list[str]:
+        """What no error may show, nor anything that is printed with it."""
+        address = recipient(message.channel) or BODY
+        return [BODY, BODY[:20], BODY[5:25], message.user_id, address, *self.secrets]
+
     @property
     @abstractmethod
     def keys(self) -> list[str]:
@@ -40,11 +46,11 @@ class Rig(ABC):
 
     @abstractmethod
     def refuse_for_now(self) -> None:
-        """From now on the other end refuses for now, repeating all it was sent."""
+        """From now on the other end refuses for now, repeating where the message went."""
 
     @abstractmethod
     def refuse_for_good(self) -> None:
-        """From now on the other end refuses for good, repeating all it was sent."""
+        """From now on the other end refuses for good, repeating the message."""
 
     @abstractmethod
     def accept(self) -> None:
@@ -84,9 +90,13 @@ class RemoteRig(Rig):
 
 
 async def failure(rig: Rig, message: Message | None = None) -> DeliveryError:
-    """Send and return the error; whatever isn't a delivery error fails the test."""
+    """Send and return the error; one of another kind fails the test, or one that tells too much."""
+    sent = message or rig.message()
     with pytest.raises(DeliveryError) as caught:
-        await rig.send(message or rig.message())
+        await rig.send(sent)
+    # With all that a log would show of it: the errors it came from, too.
+    shown = "".join(format_exception(caught.value)) + caught.value.detail
+    assert not [piece for piece in rig.private(sent) if piece in shown]
     return caught.value
 
 
@@ -162,16 +172,12 @@ class ProviderConformance:
 
     async def test_no_error_holds_an_address_a_body_or_a_secret(self, rig: Rig) -> None:
         """Even when the other end repeats all it was sent."""
-        message = rig.message()
-        private = [BODY, BODY[5:25], message.user_id, recipient(message.channel) or BODY, *rig.secrets]
         for misbehave in (rig.refuse_for_now, rig.refuse_for_good):
             misbehave()
 
-            error = await failure(rig, message)
+            error = await failure(rig)
 
-            shown = f"{error!r} {error} {error.detail} {error.error_code}"
-            assert not [piece for piece in private if piece in shown]
-            assert error.__suppress_context__ or error.__context__ is None
+            assert error.detail.isprintable()
 
     async def test_a_channel_it_does_not_serve_is_refused_for_good(self, rig: Rig) -> None:
         """A wrong route is nothing that time heals."""

@@ -1,6 +1,7 @@
 """An HTTP server for tests that does exactly what it is told, down to the byte."""
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -39,14 +40,16 @@ def saying(raw: bytes) -> Behaviour:
     return behave
 
 
-def repeating(status: int) -> Behaviour:
-    """Answer with all that came in."""
+async def refusing_with_the_address(request: Request, writer: asyncio.StreamWriter) -> None:
+    """Answer 503 with where the request went and to whom."""
+    user = json.loads(request.body)["data"]["user_id"]
+    body = f"no {request.target} at {request.headers['host']} for {user}"
+    await answering(503, body=body.encode())(request, writer)
 
-    async def behave(request: Request, writer: asyncio.StreamWriter) -> None:
-        body = f"cannot {request.method} {request.target} {request.headers} {request.body.decode()}".encode()
-        await answering(status, body=body)(request, writer)
 
-    return behave
+async def refusing_with_the_body(request: Request, writer: asyncio.StreamWriter) -> None:
+    """Answer 404 with the message."""
+    await answering(404, body=json.loads(request.body)["data"]["body"].encode())(request, writer)
 
 
 async def cutting(_: Request, writer: asyncio.StreamWriter) -> None:

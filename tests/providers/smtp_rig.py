@@ -13,8 +13,9 @@ from notification_service.adapters.providers.smtp import SmtpProvider
 from notification_service.domain.notification import Message
 from tests.providers.conformance import PATIENT, RemoteRig
 from tests.providers.messages import email, message, now
-from tests.providers.smtp_peer import AfterContent, Post, post_office, transport_of
+from tests.providers.smtp_peer import Post, post_office, transport_of
 
+SYSTEM_TLS = ssl.create_default_context()
 SENDER = "The Shop <no-reply@example.com>"
 
 
@@ -23,7 +24,7 @@ def smtp_provider(
     *,
     scheme: str = "smtp",
     sender: str = SENDER,
-    tls: ssl.SSLContext | None = None,
+    tls: ssl.SSLContext = SYSTEM_TLS,
     connections: int = 10,
     timeout: timedelta = PATIENT,
 ) -> SmtpProvider:
@@ -63,11 +64,11 @@ class SmtpRig(RemoteRig):
 
     @override
     def refuse_for_now(self) -> None:
-        self.post.after_content = _repeating("451")
+        self.post.after_content = _refusing_with_the_address
 
     @override
     def refuse_for_good(self) -> None:
-        self.post.after_content = _repeating("554")
+        self.post.after_content = _refusing_with_the_body
 
     @override
     def cut(self) -> None:
@@ -100,12 +101,14 @@ async def an_smtp_rig(timeout: timedelta = PATIENT) -> AsyncGenerator[SmtpRig]:
             yield SmtpRig(provider, post, listening.aclose)
 
 
-def _repeating(code: str) -> AfterContent:
-    async def refuse(_: SMTP, envelope: Envelope) -> str:
-        content = envelope.content if isinstance(envelope.content, bytes) else b""
-        return f"{code} <{envelope.rcpt_tos[0]}> {content.partition(b'\r\n\r\n')[2].decode().strip()}"
+async def _refusing_with_the_address(_: SMTP, envelope: Envelope) -> str:
+    return f"451 <{envelope.rcpt_tos[0]}>: not now"
 
-    return refuse
+
+async def _refusing_with_the_body(_: SMTP, envelope: Envelope) -> str:
+    assert isinstance(envelope.content, bytes)
+    body = envelope.content.partition(b"\r\n\r\n")[2]
+    return f"554 never: {body.decode().strip()}"
 
 
 async def _cutting(server: SMTP, _: Envelope) -> str:

@@ -10,7 +10,7 @@ from tests.providers.certificates import Certificate
 from tests.providers.conformance import RemoteProviderConformance, failure
 from tests.providers.messages import BODY, email, message
 from tests.providers.smtp_peer import Post, authenticator, post_office
-from tests.providers.smtp_rig import SmtpRig, smtp_provider
+from tests.providers.smtp_rig import SYSTEM_TLS, SmtpRig, smtp_provider
 
 
 class TestSmtpProvider(RemoteProviderConformance):
@@ -162,9 +162,13 @@ async def test_a_domain_beyond_ascii_needs_nothing_of_the_server(smtp_rig: SmtpR
     assert smtp_rig.post.letters[0].receivers == ["ann@xn--bcher-kva.example"]
 
 
-async def test_a_local_part_beyond_ascii_is_sent_where_the_server_takes_it() -> None:
-    """With SMTPUTF8, in the envelope and in the header."""
-    async with post_office(enable_SMTPUTF8=True) as post, smtp_provider(f"127.0.0.1:{post.port}") as provider:
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_a_local_part_beyond_ascii_is_sent_where_the_server_takes_it(
+    certificate: Certificate, over_tls: bool
+) -> None:
+    """With SMTPUTF8, in the envelope and in the header; over TLS the server says only then that it can."""
+    office = post_office(enable_SMTPUTF8=True, tls_context=certificate.server() if over_tls else None)
+    async with office as post, smtp_provider(f"localhost:{post.port}", tls=certificate.client()) as provider:
         await provider.send(message(email(to="änn@bücher.example")))
 
     letter = post.letters[0]
@@ -209,7 +213,7 @@ def test_a_sender_that_is_no_address_is_refused(sender: str) -> None:
 
 
 async def _send_one(post: Post, scheme: str, certificate: Certificate | None, *, user: str = "") -> None:
-    tls = certificate.client() if certificate else None
+    tls = certificate.client() if certificate else SYSTEM_TLS
     async with smtp_provider(f"{user}localhost:{post.port}", scheme=scheme, tls=tls) as provider:
         await provider.check()
         await provider.send(message(email(), body=BODY))
@@ -218,7 +222,7 @@ async def _send_one(post: Post, scheme: str, certificate: Certificate | None, *,
 async def _failure_to_send(
     post: Post, scheme: str, certificate: Certificate | None, *, user: str = ""
 ) -> DeliveryError:
-    tls = certificate.client() if certificate else None
+    tls = certificate.client() if certificate else SYSTEM_TLS
     async with smtp_provider(f"{user}localhost:{post.port}", scheme=scheme, tls=tls) as provider:
         with pytest.raises(DeliveryError) as caught:
             await provider.send(message(email()))

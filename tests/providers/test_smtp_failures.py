@@ -117,11 +117,17 @@ async def test_an_answer_that_makes_no_sense_is_as_good_as_none(
     word: str, answer: str, kind: type[DeliveryError]
 ) -> None:
     """The connection is not used again: who knows what would come next."""
-    async with scripted(**{word: [answer, "250 fine"]}) as script:
-        error = await failure(script)
+    well_again = "220 post.example" if word == "connect" else "250 fine"
+    async with (
+        scripted(**{word: [answer, well_again]}) as script,
+        smtp_provider(f"127.0.0.1:{script.port}") as provider,
+    ):
+        with pytest.raises(DeliveryError) as caught:
+            await provider.send(message(email()))
+        await provider.send(message(email()))
 
-    assert type(error) is kind
-    assert "RSET" not in script.heard
+    assert type(caught.value) is kind
+    assert script.connections == 2
 
 
 @pytest.mark.parametrize("word", ["MAIL", "RCPT"])

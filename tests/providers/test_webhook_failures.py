@@ -80,6 +80,15 @@ async def test_a_reply_without_an_end_still_has_a_status(
         await webhook_rig.all_closed()
 
 
+async def test_a_reply_that_drips_on_is_left_when_the_time_is_over(impatient_webhook_rig: WebhookRig) -> None:
+    """The message was taken, and that is what counts."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    impatient_webhook_rig.peer.behave = _dripping(head, b"1\r\nx\r\n")
+
+    async with asyncio.timeout(10):
+        await impatient_webhook_rig.send(impatient_webhook_rig.message())
+
+
 async def test_a_compressed_reply_is_not_unpacked(webhook_rig: WebhookRig) -> None:
     """A few kilobytes could become gigabytes."""
     bomb = gzip.compress(b"0" * 10_000_000)

@@ -50,6 +50,10 @@ class WebhookRig(RemoteRig):
         self._leave = leave
         self.accept()
 
+    @override
+    def private(self, message: Message) -> list[str]:
+        return [*super().private(message), f"127.0.0.1:{self.peer.port}", "/hooks/4711"]
+
     @property
     @override
     def connections(self) -> int:
@@ -74,11 +78,11 @@ class WebhookRig(RemoteRig):
 
     @override
     def refuse_for_now(self) -> None:
-        self.peer.behave = http.repeating(503)
+        self.peer.behave = http.refusing_with_the_address
 
     @override
     def refuse_for_good(self) -> None:
-        self.peer.behave = http.repeating(404)
+        self.peer.behave = http.refusing_with_the_body
 
     @override
     def cut(self) -> None:

@@ -21,7 +21,8 @@ class SmtpServer:
     """What a URL says about a server.
 
     `smtp://` uses STARTTLS when it is offered, `smtp+starttls://` insists on it, `smtps://` speaks TLS from
-    the first byte. Certificates are verified in all three.
+    the first byte. Certificates are verified in all three. Over `smtp://` a server that offers no STARTTLS is
+    told the password in the clear, so a server beyond one's own network wants one of the others.
     """
 
     host: str
