@@ -110,6 +110,21 @@ async def test_a_bad_value_is_named_by_its_field(
     assert list(problems(response)) == [field]
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ([], ""),
+        ("text", ""),
+        ({}, "channel"),
+        ({"channel": {"type": "email"}}, "channel"),
+        ({"email": 1}, "channel"),
+    ],
+    ids=str,
+)
+async def test_a_body_of_another_shape_is_refused(caller: httpx.AsyncClient, body: Any, field: str) -> None:
+    assert list(problems(await caller.post("/notifications", json=body))) == [field]
+
+
 async def test_an_email_needs_a_subject(caller: httpx.AsyncClient) -> None:
     without = {name: value for name, value in FLAT.items() if name != "subject"}
 

@@ -123,6 +123,15 @@ async def test_times_that_cannot_be_kept_are_refused(
     assert list(problems(response)) == [field]
 
 
+async def test_the_oldest_and_the_furthest_time_can_be_kept(caller: httpx.AsyncClient, user: str) -> None:
+    extreme = {"scheduled_for": "0001-01-01T00:00:00Z", "expires_at": "9999-12-31T23:59:59.999999Z"}
+
+    sent = await caller.post("/v1/notifications", json=email(user, **extreme))
+    read = await caller.get(f"/v1/notifications/{sent.json()['id']}")
+
+    assert {name: read.json()[name] for name in extreme} == extreme
+
+
 async def test_a_small_z_and_a_space_are_rfc_3339_too(caller: httpx.AsyncClient, user: str) -> None:
     soon = datetime.now(UTC).strftime("%Y-%m-%d 23:59:59.5z")
 

@@ -30,8 +30,8 @@ from notification_service.entrypoints.api.routes import (
 from notification_service.entrypoints.api.sign_in_form import Guesses
 from notification_service.settings import Settings
 
-# In the order in which they are tried: what is called most comes first, and fixed paths before `{id}`.
-ROOMS = (bulk, notifications, flat, health, tokens, dead_letters, mailbox, reference)
+# In the order in which they are tried and shown: what is called most comes first.
+ROOMS = (notifications, bulk, flat, health, tokens, dead_letters, mailbox, reference)
 
 
 def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:

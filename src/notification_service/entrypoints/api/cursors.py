@@ -41,7 +41,7 @@ class Cursors:
         return UUID(bytes=last)
 
     def _seal(self, last: bytes, where: Filter) -> bytes:
-        described = json.dumps([type(where).__name__, asdict(where)], default=_plain, sort_keys=True)
+        described = json.dumps(asdict(where), default=_plain, sort_keys=True)
         return hmac.digest(self._key, last + described.encode(), hashlib.sha256)[:SEAL_BYTES]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 PACKAGE = __name__.rpartition(".")[0]
@@ -22,6 +23,16 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+def _code(text: str) -> Markup:
+    """Set what stands between backticks as code."""
+    parts = str(escape(text)).split("`")
+    marked = (f"<code>{part}</code>" if at % 2 else part for at, part in enumerate(parts))
+    return Markup("".join(marked))  # noqa: S704 - escaped above
+
+
+_templates.filters["code"] = _code
 
 
 def reference_page(document: dict[str, Any]) -> Response:
@@ -40,11 +51,17 @@ def _groups(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
                 "path": path,
                 "method": method.upper(),
                 "example": _example(document, path, method, operation),
+                "body": _body(operation),
                 "parameters": [_parameter(each) for each in operation.get("parameters", ())],
                 "responses": {code: _response(each) for code, each in operation["responses"].items()},
             }
             groups.setdefault(operation["tags"][0], []).append(shown)
     return groups
+
+
+def _body(operation: dict[str, Any]) -> str | None:
+    contents = operation.get("requestBody", {}).get("content", {}).values()
+    return next((_name(content["schema"]) for content in contents), None)
 
 
 def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +85,7 @@ def _example(document: dict[str, Any], path: str, method: str, operation: dict[s
         parts.append('-H "Authorization: Bearer $TOKEN"')
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         [example] = document["components"]["schemas"][_name(content["schema"])]["examples"]
-        data = json.dumps(example) if kind == "application/json" else urlencode(example)
+        data = json.dumps(example, indent=2) if kind == "application/json" else urlencode(example)
         parts += [f"-H 'Content-Type: {kind}'", f"-d '{data}'"]
     return " \\\n  ".join(parts)
 

@@ -9,9 +9,6 @@ from pydantic_core import ErrorDetails
 from notification_service.domain.channels import CHANNEL_TYPES
 from notification_service.domain.errors import InvalidInputError
 
-FREE_FORM = frozenset({"metadata", "variables"})
-"""What lies below these was named by the caller and is never repeated."""
-
 MESSAGES = {
     "missing": "is required",
     "extra_forbidden": "unknown field",
@@ -64,16 +61,14 @@ def _field(error: ErrorDetails) -> str:
 
 
 def _path(location: tuple[int | str, ...]) -> Iterator[str]:
-    """Leave out the tag of the channel's union, which is no part of the body, and what callers named.
+    """Leave out the tag of the channel's union, which is no part of the body.
 
-    The tag follows the union's place: the native profile's `channel`, the flat profile's whole body.
+    It follows the union's place: the native profile's `channel`, the flat profile's whole body.
     """
     previous: int | str = "channel"
     for part in location:
         if not (previous == "channel" and part in CHANNEL_TYPES):
             yield str(part)
-        if part in FREE_FORM:
-            return
         previous = part
 
 
@@ -81,7 +76,4 @@ def _message(error: ErrorDetails) -> str:
     context: dict[str, Any] = error.get("ctx", {})
     if error["type"] == "value_error":
         return str(context["error"])
-    kind = error["type"]
-    if kind in {"too_short", "too_long"} and context.get("field_type") != "List":
-        kind = f"string_{kind}"  # a text that is checked by a function of ours first
-    return MESSAGES.get(kind, "is not valid").format_map(context)
+    return MESSAGES.get(error["type"], "is not valid").format_map(context)
