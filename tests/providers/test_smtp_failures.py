@@ -200,6 +200,8 @@ async def test_a_server_that_wants_no_sign_in_where_the_url_has_a_password_is_un
         ("ann@example.com\r\nRCPT TO:<eve@example.com>", "Hi"),
         ("ann@example.com, eve@example.com", "Hi"),
         ("ann@example.com>, <eve@example.com", "Hi"),
+        ('"ann,eve@example.com"@example.com', "Hi"),
+        ("ann@[127.0.0.1]", "Hi"),
         ("ann", "Hi"),
         ("", "Hi"),
     ],
