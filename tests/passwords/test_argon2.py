@@ -24,6 +24,7 @@ class Watched(Argon2Hasher):
         self._lock = threading.Lock()
 
     def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        assert salt is None
         with self._lock:
             self._running += 1
             self.most = max(self.most, self._running)

@@ -1,13 +1,12 @@
 """What callers may ask for in a query string."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
 
 from notification_service.domain.channels import ChannelType
-from notification_service.domain.errors import InvalidInputError
 from notification_service.domain.notification import Reason, Status
 from notification_service.entrypoints.api.bodies import parse_pairs
 from notification_service.entrypoints.api.fields import (
@@ -25,10 +24,9 @@ MOST_PARAMETERS = 20
 
 
 class Query(BaseModel):
-    """The parameters of one address: each known, given once and not empty."""
+    """The parameters of one address: each known and given once; no kind of value here may be empty."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    may_be_empty: ClassVar[frozenset[str]] = frozenset()
 
 
 class NoQuery(Query):
@@ -79,8 +77,6 @@ class MailboxQuery(MailboxSelection, CursorQuery):
 class FlatQuery(Query):
     """Which notifications the flat profile lists; an empty `status` is no filter."""
 
-    may_be_empty: ClassVar[frozenset[str]] = frozenset({"status"})
-
     status: Literal["pending", "sent", "delivered", "failed", ""] | None = None
     page: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(digits)] = 1
     per_page: Annotated[int, Field(ge=1, le=100), BeforeValidator(digits)] = 20
@@ -90,10 +86,6 @@ def read_query[Parameters: Query](request: Request, model: type[Parameters]) -> 
     """Return the request's parameters; raises `InvalidInputError`."""
     given: bytes = request.scope["query_string"]
     parameters = parse_pairs(given, most=MOST_PARAMETERS) if given else {}
-    empty = [name for name in parameters if not parameters[name] and name not in model.may_be_empty]
-    problems = {name: "must not be empty" for name in empty if name in model.model_fields}
-    if problems:
-        raise InvalidInputError(problems)
     return validated(model, parameters)
 
 
