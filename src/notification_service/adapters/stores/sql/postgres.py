@@ -169,10 +169,10 @@ BACKLOG = text("""
 SELECT now() AS told,
   count(*) FILTER (WHERE status = 'pending') AS pending,
   count(*) FILTER (WHERE status = 'queued') AS queued,
-  count(*) FILTER (WHERE status = 'sending') AS sending,
+  (SELECT count(*) FROM notifications WHERE status = 'sending') AS sending,
   (SELECT count(*) FROM dead_letters WHERE redriven_at IS NULL) AS dead_letters,
-  greatest(now() - min(due_at) FILTER (WHERE status <> 'sending'), interval '0') AS oldest_due
-FROM notifications WHERE status IN ('pending', 'queued', 'sending')
+  greatest(now() - min(due_at), interval '0') AS oldest_due
+FROM notifications WHERE status IN ('pending', 'queued')
 """)
 
 
