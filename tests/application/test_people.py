@@ -52,7 +52,7 @@ class Hasher:
         return f"hash of {password}"
 
     async def verify(self, password_hash: str, password: str) -> bool:
-        self.verified += 1
+        self.verified += password_hash.startswith("hash of ")  # on anything else a real one does no work
         return password_hash == f"hash of {password}"
 
 
