@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
@@ -200,7 +201,7 @@ def test_address_and_token_are_read_from_dot_env(
 
 def test_tail_prints_every_change(at_service: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """New ones and new states, one line of JSON each; Ctrl-C ends it well."""
-    looks = iter(range(6))
+    looks = iter(range(8))
     sleep = time.sleep
     sent: list[str] = []
 
@@ -211,8 +212,9 @@ def test_tail_prints_every_change(at_service: Command, monkeypatch: pytest.Monke
             from notification_service.entrypoints.cli.client import client
 
             with client(None, None) as server:
-                body = {"user_id": "tailed", "channel": {"type": "in_app"}, "body": "x"}
-                body["channel"] = {"type": "email", "to": "t@example.com", "subject": "x"}
+                channel = {"type": "email", "to": "t@example.com", "subject": "x"}
+                soon = (datetime.now(UTC) + timedelta(seconds=1.5)).isoformat()
+                body = {"user_id": "tailed", "channel": channel, "body": "x", "scheduled_for": soon}
                 sent.append(server.post("/v1/notifications", body)["id"])
         sleep(seconds)
 
@@ -223,7 +225,7 @@ def test_tail_prints_every_change(at_service: Command, monkeypatch: pytest.Monke
     changes = [json.loads(line) for line in said.out.splitlines()]
     assert said.code == 0
     assert {each["id"] for each in changes} == set(sent)
-    assert changes[-1]["status"] == "sent"
+    assert (changes[0]["status"], changes[-1]["status"]) == ("pending", "sent")
 
 
 def test_dead_letters_are_listed_and_redriven(at_service: Command) -> None:

@@ -73,9 +73,9 @@ def test_a_second_signal_ends_the_process_at_once(start: Starter, free_port: int
         began = time.monotonic()
         tiny.signal(signal.SIGINT)
         time.sleep(0.3)
-        tiny.signal(signal.SIGINT)
+        tiny.signal(signal.SIGTERM)
 
-        assert tiny.wait() == 130
+        assert tiny.wait() == 143
         assert time.monotonic() - began < 3
         with pytest.raises(httpx.TransportError):
             slow.result()
