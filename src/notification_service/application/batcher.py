@@ -2,13 +2,21 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Self
 
-from notification_service.domain.errors import OverloadedError, UnavailableError
+from notification_service.domain.errors import (
+    NotificationServiceError,
+    OverloadedError,
+    UnavailableError,
+)
 
 type Flush[Item, Result] = Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
+
+
+class IncompleteFlushError(NotificationServiceError):
+    """a flush did not return one result for each item; nobody knows which took effect"""
 
 
 class Batcher[Item, Result]:
@@ -61,6 +69,9 @@ class Batcher[Item, Result]:
         try:
             while self._waiting:
                 await self._settle(self._next_batch())
+        except BaseException:  # the loop is ending: nobody is left to wait for ever
+            _fail(self._waiting, OverloadedError())
+            raise
         finally:
             self._runner = None
 
@@ -79,9 +90,13 @@ class Batcher[Item, Result]:
             async with asyncio.timeout(self._patience):
                 results = await self._flush([item for item, _ in batch])
         except TimeoutError:
-            _answer(batch, [OverloadedError()] * len(batch))
+            _fail(batch, OverloadedError())
         except UnavailableError as error:
-            _answer(batch, [error] * len(batch))
+            _fail(batch, error)
+        except asyncio.CancelledError:
+            _fail(batch, OverloadedError())
+            if _is_being_cancelled():
+                raise
         except Exception as error:
             await self._isolate(batch, error)
         else:
@@ -89,7 +104,7 @@ class Batcher[Item, Result]:
 
     async def _isolate(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]], error: Exception) -> None:
         if len(batch) == 1:
-            _answer(batch, [error])
+            _fail(batch, error)
         else:
             middle = len(batch) // 2
             await self._settle(batch[:middle])
@@ -99,6 +114,9 @@ class Batcher[Item, Result]:
 def _answer[Item, Result](
     batch: Sequence[tuple[Item, asyncio.Future[Result]]], results: Sequence[Result | Exception]
 ) -> None:
+    if len(results) != len(batch):
+        _fail(batch, IncompleteFlushError())
+        return
     for (_, future), result in zip(batch, results, strict=True):
         if future.done():  # its caller has gone
             continue
@@ -106,3 +124,15 @@ def _answer[Item, Result](
             future.set_exception(result)
         else:
             future.set_result(result)
+
+
+def _fail[Item, Result](batch: Iterable[tuple[Item, asyncio.Future[Result]]], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)
+
+
+def _is_being_cancelled() -> bool:
+    """Whether the running task was told to end, as opposed to something it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
