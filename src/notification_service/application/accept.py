@@ -1,7 +1,7 @@
 """Takes notifications in: each is stored, with its idempotency key, before anybody hears «accepted»."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +15,7 @@ from notification_service.domain.errors import (
     ChannelNotConfiguredError,
     IdempotencyKeyReusedError,
     NotificationServiceError,
+    OverloadedError,
     RequestInProgressError,
     UnavailableError,
 )
@@ -90,16 +91,9 @@ class _Admission:
     """A submission after the limiter has spoken."""
 
     submission: Submission
-    outcomes: tuple[Outcome, ...]
+    notifications: tuple[Notification, ...]
+    answer: bytes
     allowance: Allowance
-
-    @property
-    def notifications(self) -> tuple[Notification, ...]:
-        return tuple(each for each in self.outcomes if isinstance(each, Notification))
-
-    @property
-    def answer(self) -> bytes:
-        return self.submission.render(self.outcomes)
 
     def acceptance(self) -> Acceptance:
         key = self.submission.key
@@ -165,39 +159,56 @@ class Accept:
         """
         if len(submission.drafts) == 1:
             return await self._batcher.submit(submission)
-        async with asyncio.timeout(FLUSH_PATIENCE.total_seconds()):
-            [result] = await self.flush([submission])
+        try:
+            async with asyncio.timeout(FLUSH_PATIENCE.total_seconds()):
+                [result] = await self.flush([submission])
+        except TimeoutError:
+            raise OverloadedError from None
         if isinstance(result, Exception):
             raise result
         return result
+
+    async def recall(self, key: IdempotencyKey | None) -> Accepted | None:
+        """Return the answer kept under the key; None when there is none.
+
+        For a repeat that would be refused today and was accepted when it came first: its `expires_at` passed.
+        """
+        [kept] = await self._kept_answers([key])
+        if isinstance(kept, Exception):
+            raise kept
+        return kept
 
     async def flush(self, submissions: Sequence[Submission]) -> Sequence[Accepted | Exception]:
         """Accept many submissions with one question to the limiter, one transaction and one publication.
 
         Submissions with the same key are taken one after the other, so that the later ones find the answer.
         """
-        firsts, repeats = _first_of_each_key(submissions)
-        results = dict(zip(firsts, await self._accept([submissions[at] for at in firsts]), strict=True))
+        kept = await self._kept_answers([each.key for each in submissions])
+        results = {at: answer for at, answer in enumerate(kept) if answer}
+        firsts, repeats = _first_of_each_key(submissions, without=results)
+        results |= zip(firsts, await self._accept([submissions[at] for at in firsts]), strict=True)
         if repeats:
             later = await self.flush([submissions[at] for at in repeats])
-            results |= dict(zip(repeats, later, strict=True))
+            results |= zip(repeats, later, strict=True)
         return [results[at] for at in range(len(submissions))]
 
     async def _accept(self, submissions: Sequence[Submission]) -> Sequence[Accepted | Exception]:
+        if not submissions:
+            return ()
         self._metrics.accept_batch(len(submissions))
-        results = list(await self._kept_answers(submissions))
-        fresh = [at for at, result in enumerate(results) if result is None]
-        attempts = await self._admit([submissions[at] for at in fresh])
-        for at, result in zip(fresh, await self._store_admitted(attempts), strict=True):
-            results[at] = result
-        return [result for result in results if result is not None]
+        try:
+            admitted = await self._admit(submissions)
+        except UnavailableError as error:  # of the limiter: an answer that was kept needs none
+            return [error] * len(submissions)
+        stored = iter(await self._keep([each for each in admitted if isinstance(each, _Admission)]))
+        return [next(stored) if isinstance(each, _Admission) else each for each in admitted]
 
-    async def _kept_answers(self, submissions: Sequence[Submission]) -> Sequence[Accepted | Exception | None]:
-        keys = [submission.key for submission in submissions if submission.key]
-        kept = iter(await self._store.find_answers(keys) if keys else ())
-        return [
-            self._replay(submission.key, next(kept)) if submission.key else None for submission in submissions
-        ]
+    async def _kept_answers(
+        self, keys: Sequence[IdempotencyKey | None]
+    ) -> Sequence[Accepted | Exception | None]:
+        asked = [key for key in keys if key]
+        kept = iter(await self._store.find_answers(asked) if asked else ())
+        return [self._replay(key, next(kept)) if key else None for key in keys]
 
     def _replay(self, key: IdempotencyKey, answer: StoredAnswer | None) -> Accepted | Exception | None:
         if answer is None:
@@ -207,21 +218,33 @@ class Accept:
         self._metrics.replayed()
         return Accepted(answer=answer.body, status_code=answer.status_code, replayed=True)
 
-    async def _admit(self, submissions: Sequence[Submission]) -> list[_Admission]:
+    async def _admit(self, submissions: Sequence[Submission]) -> Sequence[_Admission | Exception]:
         users = [draft.user_id for submission in submissions for draft in submission.drafts]
         allowances = iter(await self._limiter.allow_many(users) if users else ())
         now = self._store.now()
-        return [self._judge(submission, allowances, now) for submission in submissions]
+        return [await self._judge(submission, allowances, now) for submission in submissions]
 
-    def _judge(self, submission: Submission, allowances: Iterator[Allowance], now: datetime) -> _Admission:
+    async def _judge(
+        self, submission: Submission, allowances: Iterator[Allowance], now: datetime
+    ) -> _Admission | Exception:
         asked = [next(allowances) for _ in submission.drafts]
-        outcomes = tuple(
+        outcomes = [
             self._notification(draft, submission.trail, now)
             if allowance.allowed
             else self._refusal(allowance)
             for draft, allowance in zip(submission.drafts, asked, strict=True)
+        ]
+        notifications = tuple(each for each in outcomes if isinstance(each, Notification))
+        if not notifications and len(outcomes) == 1:
+            return RateLimitedError(asked[-1])
+        try:
+            answer = submission.render(outcomes)
+        except Exception as error:  # before anything is stored, and nobody else's fault
+            await self._give_back(notifications)
+            return error
+        return _Admission(
+            submission=submission, notifications=notifications, answer=answer, allowance=asked[-1]
         )
-        return _Admission(submission=submission, outcomes=outcomes, allowance=asked[-1])
 
     def _refusal(self, allowance: Allowance) -> RateLimitedError:
         self._metrics.rate_limited()
@@ -251,7 +274,7 @@ class Accept:
             trail=trail,
         )
 
-    async def _store_admitted(self, admissions: Sequence[_Admission]) -> Sequence[Accepted | Exception]:
+    async def _keep(self, admissions: Sequence[_Admission]) -> Sequence[Accepted | Exception]:
         storable = [admission for admission in admissions if admission.notifications]
         taken = await self._add(storable) if storable else ()
         kept = {id(admission): answer for admission, answer in zip(storable, taken, strict=True)}
@@ -262,15 +285,15 @@ class Accept:
         try:
             taken = await self._store.add_many(acceptances, keep_answers=self._keep_answers)
         except BaseException:
-            await self._give_back(acceptances)
+            await self._give_back(one for each in acceptances for one in each.notifications)
             raise
-        stored = [each for each, answer in zip(acceptances, taken, strict=True) if answer is None]
-        await self._give_back(each for each, answer in zip(acceptances, taken, strict=True) if answer)
-        await self._publish([one for each in stored for one in each.notifications])
+        results = list(zip(acceptances, taken, strict=True))
+        await self._give_back(one for each, answer in results if answer for one in each.notifications)
+        await self._publish([one for each, answer in results if not answer for one in each.notifications])
         return taken
 
-    async def _give_back(self, acceptances: Iterable[Acceptance]) -> None:
-        users = [one.user_id for each in acceptances for one in each.notifications]
+    async def _give_back(self, notifications: Iterable[Notification]) -> None:
+        users = [each.user_id for each in notifications]
         if users:
             # A limiter that fails now has counted one too many, which its window forgets; nothing is lost.
             with suppress(UnavailableError):
@@ -290,8 +313,6 @@ class Accept:
     def _result(self, admission: _Admission, kept: StoredAnswer | None) -> Accepted | Exception:
         if kept and admission.submission.key:
             return self._replay(admission.submission.key, kept) or RequestInProgressError()
-        if not admission.notifications and len(admission.outcomes) == 1:
-            return RateLimitedError(admission.allowance)
         return Accepted(
             answer=admission.answer,
             status_code=admission.submission.status_code,
@@ -299,11 +320,15 @@ class Accept:
         )
 
 
-def _first_of_each_key(submissions: Sequence[Submission]) -> tuple[list[int], list[int]]:
+def _first_of_each_key(
+    submissions: Sequence[Submission], *, without: Container[int]
+) -> tuple[list[int], list[int]]:
     seen: set[tuple[str, str]] = set()
     firsts: list[int] = []
     repeats: list[int] = []
     for at, submission in enumerate(submissions):
+        if at in without:
+            continue
         name = (submission.key.caller, submission.key.key) if submission.key else None
         (repeats if name in seen else firsts).append(at)
         if name:

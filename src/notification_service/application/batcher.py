@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextvars import Context
 from datetime import timedelta
 from typing import Self
 
@@ -61,7 +62,8 @@ class Batcher[Item, Result]:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+            # A context of its own: the logs of a flush belong to no single caller.
+            self._runner = asyncio.create_task(self._run(), context=Context())
         return await future
 
     async def _run(self) -> None:

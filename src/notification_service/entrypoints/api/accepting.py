@@ -15,7 +15,7 @@ from notification_service.domain.notification import Draft, Notification
 from notification_service.domain.people import Principal
 from notification_service.entrypoints.api.answers import raw_json
 from notification_service.entrypoints.api.bodies import read_json
-from notification_service.entrypoints.api.idempotency import kept_answer, key_of
+from notification_service.entrypoints.api.idempotency import key_of
 from notification_service.entrypoints.api.identity import trail_of
 from notification_service.entrypoints.api.problems import rate_limit_headers
 from notification_service.entrypoints.api.queries import refuse_query
@@ -36,7 +36,7 @@ async def accept_one(
     try:
         draft = prepare(service, principal, document)
     except NotificationServiceError:
-        accepted = await kept_answer(service.store, key)
+        accepted = await service.accept.recall(key)
         if accepted is None:
             raise
     else:

@@ -7,10 +7,9 @@ from typing import Any
 
 from starlette.requests import Request
 
-from notification_service.application.accept import Accepted
-from notification_service.domain.errors import IdempotencyKeyReusedError, InvalidInputError
+from notification_service.domain.errors import InvalidInputError
 from notification_service.domain.people import Principal
-from notification_service.ports import IdempotencyKey, NotificationStore
+from notification_service.ports import IdempotencyKey
 
 _VISIBLE = re.compile(rb"[!-~]{1,255}")
 
@@ -33,19 +32,6 @@ def fingerprint(method: str, path: str, document: Any) -> bytes:
     """Return the same bytes for the same request: order of keys and spelling of numbers don't count."""
     meaning = json.dumps(_plain_numbers(document), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(f"{method} {path}\n{meaning}".encode()).digest()
-
-
-async def kept_answer(store: NotificationStore, key: IdempotencyKey | None) -> Accepted | None:
-    """Return what the first request with this key was answered; raises `IdempotencyKeyReusedError`.
-
-    For requests that would be refused today and were accepted when they first came (an `expires_at` passes).
-    """
-    [kept] = await store.find_answers([key]) if key else [None]
-    if kept is None or key is None:
-        return None
-    if kept.fingerprint != key.fingerprint:
-        raise IdempotencyKeyReusedError
-    return Accepted(answer=kept.body, status_code=kept.status_code, replayed=True)
 
 
 def _plain_numbers(value: Any) -> Any:

@@ -18,7 +18,7 @@ from notification_service.entrypoints.api.accepting import accepted_response
 from notification_service.entrypoints.api.bodies import read_json
 from notification_service.entrypoints.api.describe import described
 from notification_service.entrypoints.api.direct import direct_routes
-from notification_service.entrypoints.api.idempotency import kept_answer, key_of
+from notification_service.entrypoints.api.idempotency import key_of
 from notification_service.entrypoints.api.identity import trail_of
 from notification_service.entrypoints.api.problems import problem
 from notification_service.entrypoints.api.queries import refuse_query
@@ -85,7 +85,7 @@ def _draft_or_error(service: Service, principal: Principal, item: Any) -> Judged
 async def _submit(service: Service, submission: Submission) -> Accepted:
     """When every item is rejected nothing is stored, and nothing kept under the key."""
     if not submission.drafts:
-        kept = await kept_answer(service.store, submission.key)
+        kept = await service.accept.recall(submission.key)
         return kept or Accepted(answer=submission.render(()), status_code=submission.status_code)
     try:
         return await service.accept(submission)
