@@ -22,13 +22,14 @@ from notification_service.domain.notification import (
 from notification_service.domain.retry import RetryPolicy, Verdict, judge
 from notification_service.observability.metrics import Metrics
 from notification_service.observability.tracing import Span, span
-from notification_service.ports import Broker, NotificationStore, Parcel, Provider, ProviderReceipt
+from notification_service.ports import Broker, NotificationStore, Parcel, Provider
 
 AGAIN = timedelta(seconds=0.5)
 """How long to wait before asking a store again that was out of reach."""
 SETTLE_PATIENCE = timedelta(seconds=10)
 LARGEST_SETTLEMENT = 500
 LONGEST_DETAIL = 500
+LONGEST_ERROR_CODE = 64
 
 log = structlog.get_logger(__name__)
 
@@ -153,6 +154,10 @@ class Deliver:
             log.warning("claim_failed", channel=channel, code=error.code)
             await asyncio.sleep(AGAIN.total_seconds())
             return ()
+        except Exception:  # one channel's trouble is not the others'
+            log.exception("claim_refused", channel=channel)
+            await asyncio.sleep(AGAIN.total_seconds())
+            return ()
         if claims:
             waited = [(claim.claimed_at - claim.notification.due_at).total_seconds() for claim in claims]
             self._metrics.claimed(channel, waited)
@@ -193,19 +198,19 @@ class Deliver:
         work.set("messaging.message.id", str(claim.notification.id))
         began = monotonic()
         try:
-            receipt = await self._call(provider, claim, work.traceparent)
+            return _Ending(error=None, confirmed=await self._call(provider, claim, work.traceparent))
         except DeliveryError as error:
             return _Ending(error=error)
         finally:
             self._metrics.provider_answered(channel, provider.name, monotonic() - began)
-        return _Ending(error=None, confirmed=receipt.confirmed)
 
-    async def _call(self, provider: Provider, claim: Claim, traceparent: str | None) -> ProviderReceipt:
+    async def _call(self, provider: Provider, claim: Claim, traceparent: str | None) -> bool:
+        """Whether the provider, which took the message, also vouches for its arrival."""
         try:
             message = claim.message()
             carried = replace(message, trail=replace(message.trail, traceparent=traceparent))
             async with asyncio.timeout(self._pace.send_timeout.total_seconds()):
-                return await provider.send(carried)
+                return (await provider.send(carried)).confirmed
         except DeliveryError:
             raise
         except TimeoutError:
@@ -216,7 +221,7 @@ class Deliver:
             # A fault in the provider's own code: nobody knows how far it came.
             log.exception("provider_faulty", provider=provider.name)
             raise AmbiguousDeliveryError(
-                "the provider's adapter failed", provider=provider.name, error_code=type(error).__name__[:64]
+                "the provider's adapter failed", provider=provider.name, error_code=type(error).__name__
             ) from error
 
     async def _write_down(self, settlement: Settlement, settlements: Batcher[Settlement, bool]) -> bool:
@@ -280,8 +285,8 @@ def _settlement(
         provider=provider,
         started_at=claim.claimed_at,
         finished_at=finished_at,
-        error_code=error.error_code if error else None,
-        detail=_printable(error.detail) if error else None,
+        error_code=_printable(error.error_code)[:LONGEST_ERROR_CODE] if error else None,
+        detail=_printable(error.detail)[:LONGEST_DETAIL] if error else None,
     )
     return Settlement(
         claim=claim,
@@ -305,7 +310,7 @@ def _expired(claim: Claim) -> Settlement:
 
 def _printable(detail: str) -> str:
     """What a database takes and a page shows."""
-    return "".join(each if each.isprintable() else " " for each in detail)[:LONGEST_DETAIL]
+    return "".join(each if each.isprintable() else " " for each in detail)
 
 
 def _seconds(delay: timedelta | None) -> float:
