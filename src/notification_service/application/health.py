@@ -69,6 +69,8 @@ class Health:
             return Check(status=missing, detail=str(error))
         except TimeoutError:
             return Check(status=missing, detail="no answer within 2 seconds")
+        except Exception as error:  # a refused password, a bug: the others are to be shown all the same
+            return Check(status=missing, detail=type(error).__name__)
 
 
 def _overall(checks: Iterable[Check]) -> ReadyStatus:

@@ -3,6 +3,7 @@
 import re
 from functools import lru_cache
 from typing import Annotated, Any, Literal, assert_never
+from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -28,16 +29,25 @@ def email_address(value: str) -> str:
 
 def web_url(value: str) -> str:
     """Return `value` unchanged when it is an absolute http(s) URL without credentials or spaces."""
-    if not re.fullmatch(r"https?://[^\s/?#@\\]+(?:[/?#][^\s\\]*)?", single_line(value), re.IGNORECASE):
+    is_absolute = re.fullmatch(r"https?://[^\s/?#@\\]+(?:[/?#][^\s\\]*)?", single_line(value), re.IGNORECASE)
+    if not is_absolute or not _has_host(value):
         raise ValueError("must be an absolute http or https URL without credentials")
     return value
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that don't close, a port beyond 65535
+        return False
 
 
 type EmailAddress = Annotated[str, Field(max_length=320), AfterValidator(email_address)]
 type PhoneNumber = Annotated[str, StringConstraints(pattern=PHONE_NUMBER)]
 type DeviceToken = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,4096}$")]
 type Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(single_line)]
-type Url = Annotated[str, Field(max_length=2048)]
+type Url = Annotated[str, Field(max_length=2048), AfterValidator(single_line)]
 
 
 class Channel(BaseModel):
