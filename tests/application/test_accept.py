@@ -283,6 +283,19 @@ async def test_a_repeat_gets_the_first_answer_and_counts_nothing(desk: Desk) -> 
     assert await desk.limiter.counted() == 1
 
 
+async def test_a_kept_answer_can_be_recalled_without_submitting_anything(desk: Desk) -> None:
+    first = await desk.accept(a_submission(key=a_key()))
+
+    recalled = await desk.accept.recall(a_key())
+
+    assert recalled is not None
+    assert (recalled.answer, recalled.replayed) == (first.answer, True)
+    assert await desk.accept.recall(a_key("unknown")) is None
+    assert await desk.accept.recall(None) is None
+    with pytest.raises(IdempotencyKeyReusedError):
+        await desk.accept.recall(a_key(fingerprint=b"another"))
+
+
 async def test_a_repeat_is_answered_with_the_status_of_the_first(desk: Desk) -> None:
     await desk.accept(a_submission(key=a_key(), status_code=201))
 
