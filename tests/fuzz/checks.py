@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from tests.e2e.wire import Answer
 from tests.fuzz.cases import Case
-from tests.fuzz.wire import Answer
 
 MEMBERS = frozenset({"type", "title", "status", "detail", "code", "request_id"})
 DOCUMENTED = frozenset(

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from tests.e2e.caller import bearer, calling
 from tests.e2e.processes import PROGRAMS, ServiceProcess, ordinary_settings
+from tests.e2e.wire import Answer, Connection
 from tests.fuzz.cases import Caller, Case
 from tests.fuzz.checks import complaints, repeats
 from tests.fuzz.corpus import corpus
 from tests.fuzz.generator import Generator
-from tests.fuzz.wire import Answer, Connection
 from tests.services import free_port
 
 CONNECTIONS = 32

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from tests.e2e.wire import Answer
 from tests.fuzz.cases import Case, raw
 from tests.fuzz.checks import complaints
 from tests.fuzz.run import run
-from tests.fuzz.wire import Answer
 
 MARKER = "Zq0123abcd"
 PROBLEM = {
