@@ -33,6 +33,7 @@ from notification_service.application.batcher import Batcher
 from notification_service.application.deliver import Deliver, Pace, Route
 from notification_service.application.health import Health
 from notification_service.application.intervene import Intervene
+from notification_service.application.patience import Patience
 from notification_service.application.people import People
 from notification_service.application.sweep import Sweep
 from notification_service.application.worker import Worker
@@ -163,7 +164,7 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
             tokens=open_tokens(settings),
             accept=accept,
             intervene=Intervene(archive=archive, dead_letters=dead_letters, broker=broker),
-            people=People(SqlUsers(database), Argon2Passwords()),
+            people=People(users=SqlUsers(database), hasher=Argon2Passwords(), patience=Patience()),
             worker=Worker(deliver=deliver, sweep=sweep),
             sweep=sweep,
             health=Health(

@@ -6,10 +6,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from notification_service.application import patience
 from notification_service.domain.people import Role
-from notification_service.entrypoints.api import sign_in_form
-from notification_service.entrypoints.api.problems import TooManyAttemptsError
-from notification_service.entrypoints.api.sign_in_form import FAILURES_COUNT_FOR, MOST_FAILURES, Guesses
 from tests.api.rig import Api, problems
 
 TOKEN = "/v1/auth/token"
@@ -53,7 +51,7 @@ async def test_a_wrong_password_and_an_unknown_name_are_answered_alike(
 async def test_guessing_is_slowed_down(
     stranger: httpx.AsyncClient, member: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sign_in_form, "MOST_FAILURES", 2)
+    monkeypatch.setattr(patience, "MOST_FAILURES", 2)
     for _ in range(2):
         await stranger.post(TOKEN, data={"username": member, "password": "wrong"})
 
@@ -87,23 +85,3 @@ async def test_a_huge_form_is_413(stranger: httpx.AsyncClient) -> None:
     response = await stranger.post(TOKEN, data={"username": "ann", "password": "p" * 20_000})
 
     assert response.status_code == 413
-
-
-def test_failures_are_forgotten_after_a_while_and_after_a_success() -> None:
-    now = 0.0
-    guesses = Guesses(clock=lambda: now)
-    for _ in range(MOST_FAILURES):
-        guesses.failed("ann", "here")
-    guesses.require_patience("ann", "elsewhere")
-    with pytest.raises(TooManyAttemptsError):
-        guesses.require_patience("ann", "here")
-
-    now = FAILURES_COUNT_FOR.total_seconds()
-    guesses.require_patience("ann", "here")
-    guesses.failed("ann", "here")
-    guesses.require_patience("ann", "here")
-    guesses.succeeded("ann", "here")
-    for _ in range(MOST_FAILURES - 1):
-        guesses.failed("ann", "here")
-
-    guesses.require_patience("ann", "here")

@@ -1,11 +1,13 @@
 """People: who may sign in, and what strangers can find out."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from notification_service.application.patience import MOST_FAILURES, Patience, TooManyAttemptsError
 from notification_service.application.people import People
 from notification_service.domain.errors import InvalidCredentialsError, InvalidInputError, NotFoundError
 from notification_service.domain.people import Principal, Role, User
@@ -63,7 +65,7 @@ def hasher() -> Hasher:
 
 @pytest.fixture
 def people(hasher: Hasher) -> People:
-    return People(Users(), hasher, clock=lambda: NOW)
+    return People(users=Users(), hasher=hasher, patience=Patience(), clock=lambda: NOW)
 
 
 async def test_who_was_added_can_sign_in(people: People) -> None:
@@ -112,6 +114,22 @@ async def test_what_can_be_nobodys_is_refused_without_work(
         await people.sign_in(name, password)
 
     assert hasher.verified == 0
+
+
+async def test_guesses_in_parallel_get_no_more_tries_than_one_after_the_other(
+    people: People, hasher: Hasher
+) -> None:
+    guesses = [people.sign_in("ann", "wrong", address="192.0.2.1") for _ in range(5 * MOST_FAILURES)]
+    endings = await asyncio.gather(*guesses, return_exceptions=True)
+
+    assert [type(ending) for ending in endings].count(TooManyAttemptsError) == 4 * MOST_FAILURES
+    assert hasher.verified == MOST_FAILURES
+
+
+async def test_what_can_be_nobodys_name_does_not_count(people: People) -> None:
+    for _ in range(2 * MOST_FAILURES):
+        with pytest.raises(InvalidCredentialsError):
+            await people.sign_in("n" * 256, "x")
 
 
 async def test_who_was_let_in_again_can_sign_in(people: People) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from notification_service.application.patience import Patience
 from notification_service.domain.errors import InvalidCredentialsError, InvalidInputError, NotFoundError
 from notification_service.domain.people import Principal, Role, User
 from notification_service.domain.text import single_line
@@ -17,25 +18,35 @@ class People:
 
     def __init__(
         self,
+        *,
         users: UserStore,
         hasher: PasswordHasher,
-        *,
+        patience: Patience,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Keep people in `users` and their passwords as hashes only."""
         self._users = users
         self._hasher = hasher
+        self._patience = patience
         self._clock = clock
         self._decoy: str | None = None
 
-    async def sign_in(self, username: str, password: str) -> Principal:
+    async def sign_in(self, username: str, password: str, *, address: str = "") -> Principal:
         """Return who this is; raises `InvalidCredentialsError` without telling what was wrong.
 
-        The work is the same for an unknown name, a disabled user and a wrong password, so that the time it
-        takes tells nothing either.
+        `address` is where the attempt came from: raises `TooManyAttemptsError` after too many failures of one
+        name from there. What can be nobody's name or password is refused without counting it.
         """
         if not _could_be(username, password):
             raise InvalidCredentialsError
+        with self._patience.attempt(username, address):
+            return await self._identify(username, password)
+
+    async def _identify(self, username: str, password: str) -> Principal:
+        """Do the same work for an unknown name, a disabled user and a wrong password.
+
+        So the time it takes tells nothing either.
+        """
         decoy = await self._decoy_hash()
         user = await self._users.get(username)
         password_hash = user.password_hash if user else None

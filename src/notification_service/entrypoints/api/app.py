@@ -27,7 +27,6 @@ from notification_service.entrypoints.api.routes import (
     reference,
     tokens,
 )
-from notification_service.entrypoints.api.sign_in_form import Guesses
 from notification_service.settings import Settings
 
 # In the order in which they are tried and shown: what is called most comes first.
@@ -65,7 +64,6 @@ def _lifespan(settings: Settings, *, with_worker: bool) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         app.state.cursors = Cursors(settings.jwt_secret.get_secret_value())
-        app.state.guesses = Guesses()
         async with open_service(settings) as service:
             app.state.service = service
             async with _working(service.worker) if with_worker else nullcontext():

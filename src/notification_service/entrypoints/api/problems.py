@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from notification_service.application.accept import RateLimitedError
+from notification_service.application.patience import TooManyAttemptsError
 from notification_service.domain.errors import (
     ChannelNotConfiguredError,
     ForbiddenError,
@@ -51,17 +52,6 @@ class BodyTimeoutError(NotificationServiceError):
     """the request body did not arrive in time"""
 
     code = "request_timeout"
-
-
-class TooManyAttemptsError(NotificationServiceError):
-    """too many failed attempts to sign in; try again later"""
-
-    code = "too_many_attempts"
-
-    def __init__(self, retry_after: timedelta) -> None:
-        """Say when the next attempt is looked at."""
-        super().__init__()
-        self.retry_after = retry_after
 
 
 class MethodNotAllowedError(NotificationServiceError):

@@ -1,4 +1,4 @@
-"""Who calls: the bearer token of a request."""
+"""Who calls: the bearer token of a request, and its address."""
 
 from starlette.requests import Request
 
@@ -22,6 +22,11 @@ def caller(request: Request) -> Principal:
     if scheme.lower() != "bearer":
         raise NotAuthenticatedError
     return service_of(request).tokens.verify(token.strip(" "))
+
+
+def client_address(request: Request) -> str:
+    """Return where the request came from; empty when the server can't tell."""
+    return request.client.host if request.client else ""
 
 
 def admin(request: Request) -> Principal:

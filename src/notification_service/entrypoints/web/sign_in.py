@@ -6,12 +6,10 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
+from notification_service.application.patience import TooManyAttemptsError
 from notification_service.domain.errors import InvalidCredentialsError
-from notification_service.domain.people import Principal
 from notification_service.entrypoints.api.bodies import read_form
-from notification_service.entrypoints.api.problems import TooManyAttemptsError
-from notification_service.entrypoints.api.security import service_of
-from notification_service.entrypoints.api.sign_in_form import Guesses
+from notification_service.entrypoints.api.security import client_address, service_of
 from notification_service.entrypoints.web.pages import (
     PRIVATE,
     go_to,
@@ -54,25 +52,14 @@ async def sign_in(request: Request) -> Response:
             request, username, "This form was open for too long. Please try again.", status=403
         )
     try:
-        principal = await _person(request, username, form.get("password", ""))
+        principal = await service_of(request).people.sign_in(
+            username, form.get("password", ""), address=client_address(request)
+        )
     except InvalidCredentialsError:
         return _sign_in_page(request, username, "Wrong username or password.", status=401)
     except TooManyAttemptsError as error:
         return _sign_in_page(request, username, f"{str(error).capitalize()}.", status=429)
     return await begin_session(request, principal)
-
-
-async def _person(request: Request, username: str, password: str) -> Principal:
-    guesses: Guesses = request.app.state.guesses  # the same count as for tokens
-    address = request.client.host if request.client else ""
-    guesses.require_patience(username, address)
-    try:
-        principal = await service_of(request).people.sign_in(username, password)
-    except InvalidCredentialsError:
-        guesses.failed(username, address)
-        raise
-    guesses.succeeded(username, address)
-    return principal
 
 
 def _sign_in_page(request: Request, username: str = "", error: str = "", *, status: int = 200) -> Response:

@@ -5,16 +5,14 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from notification_service.domain.errors import InvalidCredentialsError
-from notification_service.domain.people import Principal
 from notification_service.entrypoints.api import answers
 from notification_service.entrypoints.api.answers import json_response
 from notification_service.entrypoints.api.bodies import read_form
 from notification_service.entrypoints.api.describe import described
 from notification_service.entrypoints.api.direct import direct_routes
 from notification_service.entrypoints.api.queries import refuse_query
-from notification_service.entrypoints.api.security import service_of
-from notification_service.entrypoints.api.sign_in_form import Guesses, SignInForm
+from notification_service.entrypoints.api.security import client_address, service_of
+from notification_service.entrypoints.api.sign_in_form import SignInForm
 from notification_service.entrypoints.api.validation import validated
 
 routes = direct_routes(tags=["Tokens"])
@@ -29,20 +27,7 @@ async def sign_in(request: Request) -> Response:
     refuse_query(request)
     form = validated(SignInForm, await read_form(request))
     service = service_of(request)
-    principal = await _signed_in(request, form)
+    principal = await service.people.sign_in(form.username, form.password, address=client_address(request))
     seconds = service.settings.jwt_ttl_seconds
     token = service.tokens.issue(principal, lifetime=timedelta(seconds=seconds))
     return json_response({"access_token": token, "token_type": "bearer", "expires_in": seconds})
-
-
-async def _signed_in(request: Request, form: SignInForm) -> Principal:
-    guesses: Guesses = request.app.state.guesses
-    address = request.client.host if request.client else ""
-    guesses.require_patience(form.username, address)
-    try:
-        principal = await service_of(request).people.sign_in(form.username, form.password)
-    except InvalidCredentialsError:
-        guesses.failed(form.username, address)
-        raise
-    guesses.succeeded(form.username, address)
-    return principal
