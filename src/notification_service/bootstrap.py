@@ -118,6 +118,7 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
         replica = await stack.enter_async_context(_replica(settings))
         archive = SqlArchive(database, replica=replica)
         dead_letters, mailbox = SqlDeadLetters(database), SqlMailbox(database)
+        sessions = SqlSessions(database)
         metrics = Metrics(CHANNEL_TYPES)
         broker = EmbeddedBroker(wakeups)
         limiter = MemoryLimiter(settings.rate_limit_per_hour)
@@ -158,13 +159,15 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
             archive=archive,
             dead_letters=dead_letters,
             mailbox=mailbox,
-            sessions=SqlSessions(database),
+            sessions=sessions,
             limiter=limiter,
             providers=providers,
             tokens=open_tokens(settings),
             accept=accept,
             intervene=Intervene(archive=archive, dead_letters=dead_letters, broker=broker),
-            people=People(users=SqlUsers(database), hasher=Argon2Passwords(), patience=Patience()),
+            people=People(
+                users=SqlUsers(database), sessions=sessions, hasher=Argon2Passwords(), patience=Patience()
+            ),
             worker=Worker(deliver=deliver, sweep=sweep),
             sweep=sweep,
             health=Health(

@@ -257,6 +257,9 @@ class SessionStore(Protocol):
     async def remove(self, session_hash: bytes) -> None:
         """End the session."""
 
+    async def remove_all_of(self, subject: str) -> None:
+        """End every session of somebody, and make their links worthless."""
+
 
 class MailboxStore(Protocol):
     """What the mailbox provider kept instead of sending."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
@@ -11,6 +12,7 @@ from notification_service.application.patience import MOST_FAILURES, Patience, T
 from notification_service.application.people import People
 from notification_service.domain.errors import InvalidCredentialsError, InvalidInputError, NotFoundError
 from notification_service.domain.people import Principal, Role, User
+from notification_service.ports import SessionStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PASSWORD = "correct horse"
@@ -44,6 +46,16 @@ class Users:
         return True
 
 
+class Sessions:
+    """Of the port, what people need; remembers who was signed out."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    async def remove_all_of(self, subject: str) -> None:
+        self.ended.append(subject)
+
+
 class Hasher:
     """Quick, and counts its work."""
 
@@ -64,8 +76,19 @@ def hasher() -> Hasher:
 
 
 @pytest.fixture
-def people(hasher: Hasher) -> People:
-    return People(users=Users(), hasher=hasher, patience=Patience(), clock=lambda: NOW)
+def sessions() -> Sessions:
+    return Sessions()
+
+
+@pytest.fixture
+def people(sessions: Sessions, hasher: Hasher) -> People:
+    return People(
+        users=Users(),
+        sessions=cast("SessionStore", sessions),
+        hasher=hasher,
+        patience=Patience(),
+        clock=lambda: NOW,
+    )
 
 
 async def test_who_was_added_can_sign_in(people: People) -> None:
@@ -149,6 +172,30 @@ async def test_a_new_password_replaces_the_old_one(people: People) -> None:
     assert await people.sign_in("ann", "another horse")
     with pytest.raises(InvalidCredentialsError):
         await people.sign_in("ann", PASSWORD)
+
+
+async def test_who_is_shut_out_is_signed_out(people: People, sessions: Sessions) -> None:
+    await people.add("ann", PASSWORD)
+
+    await people.set_disabled("ann", disabled=True)
+
+    assert sessions.ended == ["ann"]
+
+
+async def test_a_new_password_ends_the_sessions_of_the_old_one(people: People, sessions: Sessions) -> None:
+    await people.add("ann", PASSWORD)
+
+    await people.set_password("ann", "another horse")
+
+    assert sessions.ended == ["ann"]
+
+
+async def test_letting_somebody_in_again_ends_no_session(people: People, sessions: Sessions) -> None:
+    await people.add("ann", PASSWORD)
+
+    await people.set_disabled("ann", disabled=False)
+
+    assert sessions.ended == []
 
 
 async def test_a_name_is_given_once(people: People) -> None:

@@ -134,6 +134,19 @@ async def test_a_name_and_a_password_sign_in(site: Site) -> None:
         assert (await client.get("/")).headers["location"] == "/mailbox"
 
 
+async def test_who_is_shut_out_is_out_at_once(site: Site) -> None:
+    """Not only once the cookie is too old."""
+    await site.service.people.add("mallory", "correct horse battery", Role.USER)
+    async with site.client() as client:
+        form = {"form_token": form_token(await client.get("/")), "username": "mallory"}
+        await client.post("/sign-in", data=form | {"password": "correct horse battery"})
+        assert (await client.get("/mailbox")).status_code == 200
+
+        await site.service.people.set_disabled("mallory", disabled=True)
+
+        assert (await client.get("/mailbox")).headers["location"] == "/"
+
+
 async def test_a_wrong_password_is_said_without_saying_more(site: Site) -> None:
     """Whether the name exists is nobody's business."""
     async with site.client() as client:

@@ -7,7 +7,7 @@ from notification_service.application.patience import Patience
 from notification_service.domain.errors import InvalidCredentialsError, InvalidInputError, NotFoundError
 from notification_service.domain.people import Principal, Role, User
 from notification_service.domain.text import single_line
-from notification_service.ports import PasswordHasher, UserStore
+from notification_service.ports import PasswordHasher, SessionStore, UserStore
 
 LONGEST_NAME = 255
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1024
@@ -20,12 +20,14 @@ class People:
         self,
         *,
         users: UserStore,
+        sessions: SessionStore,
         hasher: PasswordHasher,
         patience: Patience,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Keep people in `users` and their passwords as hashes only."""
         self._users = users
+        self._sessions = sessions
         self._hasher = hasher
         self._patience = patience
         self._clock = clock
@@ -70,21 +72,27 @@ class People:
         return user
 
     async def set_password(self, username: str, password: str) -> None:
-        """Replace the password; raises `InvalidInputError` or `NotFoundError`."""
+        """Replace the password and end the sessions it began.
+
+        Raises `InvalidInputError` or `NotFoundError`.
+        """
         if not await self._users.set_password_hash(username, await self._hash(password)):
             raise NotFoundError
+        await self._sessions.remove_all_of(username)
 
     async def everybody(self) -> Sequence[User]:
         """Return all users by name."""
         return await self._users.everybody()
 
     async def set_disabled(self, username: str, *, disabled: bool) -> None:
-        """Shut somebody out or let them in again; raises `NotFoundError`.
+        """Shut somebody out, which ends their sessions, or let them in again; raises `NotFoundError`.
 
         Tokens that were issued before stay valid until they expire.
         """
         if not await self._users.set_disabled(username, disabled=disabled):
             raise NotFoundError
+        if disabled:
+            await self._sessions.remove_all_of(username)
 
     async def _hash(self, password: str) -> str:
         if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:

@@ -127,6 +127,20 @@ class SessionConformance:
         assert await house.sessions.get(b"one") is None
         assert await house.sessions.get(b"two") == SESSION
 
+    async def test_somebody_can_be_signed_out_everywhere_and_nobody_else_is(self, house: House) -> None:
+        """Links that were not followed yet included."""
+        bobs = Session(principal=Principal("bob"), csrf_token="c" * 43)
+        for name in (b"one", b"two"):
+            await house.sessions.add(name, SESSION, lifetime=AN_HOUR)
+        await house.sessions.add_link(b"link", ANN, lifetime=AN_HOUR)
+        await house.sessions.add(b"bob", bobs, lifetime=AN_HOUR)
+
+        await house.sessions.remove_all_of("ann")
+
+        assert [await house.sessions.get(name) for name in (b"one", b"two")] == [None, None]
+        assert await house.sessions.redeem_link(b"link") is None
+        assert await house.sessions.get(b"bob") == bobs
+
     async def test_a_link_signs_its_principal_in_once(self, house: House) -> None:
         await house.sessions.add_link(b"link", ANN, lifetime=AN_HOUR)
 

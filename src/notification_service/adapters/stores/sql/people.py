@@ -111,6 +111,11 @@ class SqlSessions:
         async with self._database.transaction() as connection:
             await connection.execute(delete(sessions).where(sessions.c.hash == session_hash))
 
+    async def remove_all_of(self, subject: str) -> None:
+        """See `SessionStore.remove_all_of`."""
+        async with self._database.transaction() as connection:
+            await connection.execute(delete(sessions).where(sessions.c.subject == subject))
+
     async def _keep(self, kind: str, secret_hash: bytes, session: Session, lifetime: timedelta) -> None:
         now = self._database.now()
         row = {
