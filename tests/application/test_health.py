@@ -61,6 +61,38 @@ async def test_a_failure_nobody_foresaw_tells_its_kind_and_nothing_more() -> Non
     assert readiness.checks["database"].detail == "KeyError"
 
 
+async def test_who_asks_while_somebody_looks_or_just_after_gets_the_same_answer() -> None:
+    """The question is public, and each look takes connections that work needs."""
+    looks, now = 0, 0.0
+
+    async def look() -> str:
+        nonlocal looks, now
+        looks, now = looks + 1, now + 2.0
+        await asyncio.sleep(0)
+        return f"look {looks}"
+
+    health = Health(needed={"database": look}, helpful={}, clock=lambda: now)
+
+    together = await asyncio.gather(*(health.readiness() for _ in range(20)))
+    now = 2.9
+    shortly_after = await health.readiness()
+    now = 3.0
+    later = await health.readiness()
+
+    assert {answer.checks["database"].detail for answer in (*together, shortly_after)} == {"look 1"}
+    assert later.checks["database"].detail == "look 2"
+
+
+async def test_a_caller_who_leaves_takes_nobodys_answer_along() -> None:
+    health = Health(needed={"database": fine}, helpful={})
+    first, second = (asyncio.create_task(health.readiness()) for _ in range(2))
+    await asyncio.sleep(0)
+
+    first.cancel()
+
+    assert (await second).status is ReadyStatus.READY
+
+
 async def test_looks_that_hang_count_as_missing_and_are_waited_for_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

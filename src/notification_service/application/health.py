@@ -5,10 +5,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from time import monotonic
 
 from notification_service.domain.errors import NotificationServiceError
 
 PATIENCE = timedelta(seconds=2)
+GOOD_FOR = timedelta(seconds=1)
+"""Anybody may ask, and each look takes connections that work needs."""
 
 
 class CheckStatus(StrEnum):
@@ -49,13 +52,32 @@ type Look = Callable[[], Awaitable[str]]
 class Health:
     """Looks at every dependency at once; one that hangs counts as down after two seconds."""
 
-    def __init__(self, *, needed: Mapping[str, Look], helpful: Mapping[str, Look]) -> None:
-        """Without a `needed` dependency nothing is accepted; without a `helpful` one work is only delayed."""
+    def __init__(
+        self,
+        *,
+        needed: Mapping[str, Look],
+        helpful: Mapping[str, Look],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """Without a `needed` dependency nothing is accepted; without a `helpful` one work is only delayed.
+
+        `clock` counts seconds.
+        """
         self._looks = {**needed, **helpful}
         self._needed = frozenset(needed)
+        self._clock = clock
+        self._looking = asyncio.Lock()
+        self._seen: tuple[float, Readiness] | None = None
 
     async def readiness(self) -> Readiness:
-        """Look now."""
+        """Return what one look at everything showed, at most a second ago; many callers share it."""
+        async with self._looking:
+            if self._seen is None or self._clock() >= self._seen[0] + GOOD_FOR.total_seconds():
+                readiness = await self._look_around()
+                self._seen = self._clock(), readiness
+            return self._seen[1]
+
+    async def _look_around(self) -> Readiness:
         names = list(self._looks)
         checks = dict(zip(names, await asyncio.gather(*(self._look(name) for name in names)), strict=True))
         return Readiness(status=_overall(checks.values()), checks=checks)
