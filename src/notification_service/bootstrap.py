@@ -55,6 +55,8 @@ from notification_service.ports import (
 )
 from notification_service.settings import Settings
 
+MOST_SMTP_CONNECTIONS = 20
+"""Mail servers commonly refuse more than a few dozen from one client."""
 WAIT_FOR_DATABASE = timedelta(seconds=1)
 
 log = structlog.get_logger(__name__)
@@ -113,7 +115,7 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(settings))
         wakeups = SqlWakeups(database)
-        await stack.enter_async_context(wakeups.listening())
+        stack.push_async_callback(wakeups.aclose)
         store = PostgresStore(database) if database.is_postgres else SqliteStore(database)
         replica = await stack.enter_async_context(_replica(settings))
         archive = SqlArchive(database, replica=replica)
@@ -186,7 +188,7 @@ async def _database(settings: Settings) -> AsyncGenerator[Database]:
         await _reach(database)
         if settings.is_development:
             await migrate(settings)
-        elif await migrations.current_revision(database) != migrations.newest_revision():
+        elif not migrations.is_usable(await migrations.current_revision(database)):
             raise NotMigratedError
         yield database
     finally:
@@ -209,8 +211,10 @@ async def _reach(database: Database) -> None:
     while True:
         try:
             await database.check()
-        except StoreUnavailableError:
-            log.warning("waiting_for_database", remedy="start it, or correct NS_DATABASE_URL")
+        except StoreUnavailableError as error:
+            log.warning(
+                "waiting_for_database", reason=str(error), remedy="start it, or correct NS_DATABASE_URL"
+            )
             await asyncio.sleep(WAIT_FOR_DATABASE.total_seconds())
         else:
             return
@@ -245,7 +249,11 @@ def _routes(
     used = {channel: chosen[0] for channel, chosen in names.items() if chosen}
     made: dict[str, Provider] = {name: makers[name]() for name in sorted(set(used.values()))}
     return {
-        channel: Route(provider=made[name], policy=_policy(settings, channel))
+        channel: Route(
+            provider=made[name],
+            policy=_policy(settings, channel),
+            concurrency=_smtp_connections(settings) if name == "smtp" else settings.worker_concurrency,
+        )
         for channel, name in used.items()
     }
 
@@ -263,9 +271,14 @@ def _smtp(settings: Settings, store: NotificationStore) -> Provider:
     return SmtpProvider(
         url=settings.smtp_url.get_secret_value() if settings.smtp_url else "",
         sender=settings.email_from or "",
+        connections=_smtp_connections(settings),
         timeout=timedelta(seconds=settings.send_timeout_seconds),
         now=store.now,
     )
+
+
+def _smtp_connections(settings: Settings) -> int:
+    return min(settings.worker_concurrency, MOST_SMTP_CONNECTIONS)
 
 
 def _webhook(settings: Settings, store: NotificationStore) -> Provider:
@@ -293,5 +306,4 @@ def _pace(settings: Settings) -> Pace:
     return Pace(
         lease=timedelta(seconds=settings.lease_seconds),
         send_timeout=timedelta(seconds=settings.send_timeout_seconds),
-        concurrency=settings.worker_concurrency,
     )

@@ -288,6 +288,9 @@ class Wakeups(Protocol):
     async def ring(self, channels: Iterable[ChannelType]) -> None:
         """Wake everybody who waits for one of the channels. Never raises: the poll is the safety net."""
 
+    def listening(self) -> AbstractAsyncContextManager[None]:
+        """Hear the rings of other processes until the block ends."""
+
     async def wait(self, channel: ChannelType, *, at_most: timedelta) -> None:
         """Return at the first ring for the channel since the last wait, at the latest after `at_most`."""
 
@@ -310,6 +313,9 @@ class Broker(Protocol):
 
     async def wake(self, channels: Iterable[ChannelType]) -> None:
         """Say that the store holds due work of these channels which nobody has published."""
+
+    def consuming(self) -> AbstractAsyncContextManager[None]:
+        """Receive work, or be woken for it, until the block ends."""
 
     async def receive(self, channel: ChannelType, *, limit: int, more: bool) -> Parcel:
         """Wait until there may be due work of a channel and return it.

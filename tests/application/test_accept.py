@@ -31,7 +31,14 @@ from notification_service.domain.errors import (
     OverloadedError,
     StoreUnavailableError,
 )
-from notification_service.domain.notification import Draft, Notification, NotificationId, Reason, Status, Trail
+from notification_service.domain.notification import (
+    Draft,
+    Notification,
+    NotificationId,
+    Reason,
+    Status,
+    Trail,
+)
 from notification_service.observability.metrics import Metrics
 from notification_service.ports import Acceptance, Allowance, IdempotencyKey, StoredAnswer
 from tests.stores.house import AN_HOUR, House
@@ -331,7 +338,12 @@ async def test_keys_of_different_callers_and_requests_in_one_flush_are_kept_apar
 
     kinds = [type(result) for result in results]
     assert kinds == [Accepted, Accepted, IdempotencyKeyReusedError, Accepted, Accepted]
-    assert [result.replayed for result in results if isinstance(result, Accepted)] == [False, False, False, True]
+    assert [result.replayed for result in results if isinstance(result, Accepted)] == [
+        False,
+        False,
+        False,
+        True,
+    ]
     assert await desk.stored() == 3
 
 
@@ -397,7 +409,9 @@ async def test_without_the_limiter_nothing_is_accepted_but_kept_answers_are_give
     first = await desk.accept(a_submission(key=a_key()))
     desk.limiter.is_away = True
 
-    results = await at_once(desk, [a_submission(), a_submission(key=a_key()), a_submission(a_draft(), a_draft())])
+    results = await at_once(
+        desk, [a_submission(), a_submission(key=a_key()), a_submission(a_draft(), a_draft())]
+    )
 
     desk.limiter.is_away = False
     assert isinstance(results[0], LimiterUnavailableError)
@@ -422,7 +436,9 @@ async def test_a_broker_that_fails_costs_nobody_the_answer(desk: Desk, error: Ex
     assert len(await desk.house.claim()) == 4
 
 
-async def test_a_broker_that_hangs_costs_a_second_at_most(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_broker_that_hangs_costs_a_second_at_most(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert timedelta() < accepting.PUBLISH_PATIENCE <= timedelta(seconds=1)
     monkeypatch.setattr(accepting, "PUBLISH_PATIENCE", timedelta(milliseconds=100))
     desk.broker.hangs = True

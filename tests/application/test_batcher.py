@@ -354,7 +354,9 @@ STEPS = st.lists(
         st.tuples(st.just("submit"), st.integers(0, 30)),
         st.tuples(st.just("cancel"), st.integers(0, 30)),
         st.tuples(st.just("let run"), st.integers(1, 4)),
-        st.tuples(st.just("next flush"), st.sampled_from(["works", "raises", "is cancelled", "is short", "away"])),
+        st.tuples(
+            st.just("next flush"), st.sampled_from(["works", "raises", "is cancelled", "is short", "away"])
+        ),
     ),
     max_size=60,
 )

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from notification_service.application import deliver as delivering
+from notification_service.application.deliver import Pace
 from notification_service.domain.errors import (
     AmbiguousDeliveryError,
     DeliveryError,
@@ -25,7 +26,11 @@ from tests.stores.house import until
 from tests.stores.making import lost
 
 FOREVER = 60
-SECRETS = {"body": "the body nobody may read", "to": "secret.address@example.com", "subject": "a secret subject"}
+SECRETS = {
+    "body": "the body nobody may read",
+    "to": "secret.address@example.com",
+    "subject": "a secret subject",
+}
 
 
 def transient(retry_after: timedelta | None = None) -> DeliveryError:
@@ -163,7 +168,9 @@ class TestEndings:
         assert (settled.attempts, settled.retry_count, letter.attempts) == (4, 3, 4)
         assert len(workshop.provider.taken) == 4
 
-    async def test_a_retry_by_hand_has_a_fresh_budget_while_the_count_goes_on(self, workshop: Workshop) -> None:
+    async def test_a_retry_by_hand_has_a_fresh_budget_while_the_count_goes_on(
+        self, workshop: Workshop
+    ) -> None:
         workshop.provider.endings = [transient() for _ in range(7)]
         one = await workshop.add()
         await workshop.work()
@@ -386,13 +393,55 @@ class TestSurroundings:
 class TestPace:
     """How much at once, and when it ends."""
 
+    async def test_a_worker_that_was_frozen_sends_nothing_it_may_have_lost(
+        self, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The rest of the lease is too short for a send: the claim goes back, without an attempt."""
+        one = await workshop.add()
+        claim = workshop.store.claim
+
+        async def frozen(*arguments: Any, **options: Any) -> Any:
+            claims = await claim(*arguments, **options)
+            if claims and not thawed.is_set():
+                thawed.set()
+                await asyncio.sleep(0.5)
+            return claims
+
+        thawed = asyncio.Event()
+        monkeypatch.setattr(workshop.store, "claim", frozen)
+        workshop.pace = Pace(lease=timedelta(seconds=1), send_timeout=timedelta(milliseconds=200))
+
+        await workshop.work()
+
+        held, delivered = await workshop.history(one)
+        assert (held.kind, held.outcome) == ("decision", Outcome.HELD)
+        assert (delivered.kind, delivered.outcome) == ("attempt", Outcome.DELIVERED)
+        assert len(workshop.provider.taken) == 1
+
+    async def test_a_providers_own_word_on_its_deadline_counts(self, workshop: Workshop) -> None:
+        """It knows how far a call came; the worker's backstop leaves it the time to say so."""
+
+        async def late(_: Message) -> ProviderReceipt:
+            await asyncio.sleep(workshop.pace.send_timeout.total_seconds())
+            raise transient()
+
+        workshop.provider.always = late
+        one = await workshop.add()
+
+        async with workshop.working():
+            await until(lambda: bool(workshop.provider.taken))
+            await workshop.becomes(one.id, Status.PENDING, Status.FAILED)
+
+        first = (await workshop.history(one))[0]
+        assert first.outcome is Outcome.TRANSIENT_ERROR
+
     async def test_never_more_are_in_hand_than_allowed(self, workshop: Workshop) -> None:
         async def slow(_: Message) -> ProviderReceipt:
             await asyncio.sleep(0.01)
             return ProviderReceipt()
 
         workshop.provider.always = slow
-        workshop.pace = replace(workshop.pace, concurrency=4)
+        workshop.concurrency = 4
         for _ in range(30):
             await workshop.house.add_one()
 
@@ -402,7 +451,7 @@ class TestPace:
         assert len(workshop.provider.taken) == 30
 
     async def test_the_more_urgent_are_sent_first(self, workshop: Workshop) -> None:
-        workshop.pace = replace(workshop.pace, concurrency=1)
+        workshop.concurrency = 1
         for priority in (1, 10, 5, 9):
             await workshop.house.add_one(priority=priority, user_id=str(priority))
 
@@ -413,7 +462,8 @@ class TestPace:
     async def test_a_slow_channel_holds_up_no_other(self, workshop: Workshop) -> None:
         slow, quick = ScriptedProvider(), ScriptedProvider()
         slow.always = hang
-        workshop.pace = replace(workshop.pace, concurrency=2, send_timeout=timedelta(seconds=1))
+        workshop.concurrency = 2
+        workshop.pace = replace(workshop.pace, send_timeout=timedelta(seconds=1))
         for _ in range(5):
             await workshop.house.add_one(channel_type="sms")
 
@@ -426,7 +476,8 @@ class TestPace:
 
     async def test_a_slow_notification_holds_up_no_other_of_its_channel(self, workshop: Workshop) -> None:
         door = asyncio.Event()
-        workshop.pace = replace(workshop.pace, concurrency=2, send_timeout=timedelta(seconds=5))
+        workshop.concurrency = 2
+        workshop.pace = replace(workshop.pace, send_timeout=timedelta(seconds=5))
         workshop.provider.endings = [wait_for(door)]
         slow = await workshop.add(priority=10)
         async with workshop.working():
@@ -452,7 +503,8 @@ class TestPace:
 
     async def test_stopping_claims_nothing_more_finishes_and_settles(self, workshop: Workshop) -> None:
         door = asyncio.Event()
-        workshop.pace = replace(workshop.pace, concurrency=2, send_timeout=timedelta(seconds=5))
+        workshop.concurrency = 2
+        workshop.pace = replace(workshop.pace, send_timeout=timedelta(seconds=5))
         workshop.provider.always = wait_for(door)
         many = [await workshop.house.add_one() for _ in range(5)]
         async with workshop.working() as stopping:
@@ -472,7 +524,9 @@ class TestPace:
         async with asyncio.timeout(0.8), workshop.working():
             await asyncio.sleep(0.05)
 
-    async def test_a_notification_that_comes_to_an_idle_worker_is_sent_at_once(self, workshop: Workshop) -> None:
+    async def test_a_notification_that_comes_to_an_idle_worker_is_sent_at_once(
+        self, workshop: Workshop
+    ) -> None:
         async with workshop.working():
             await asyncio.sleep(0.1)
             one = await workshop.add()
@@ -532,4 +586,3 @@ class TestTelling:
         told = workshop.metrics.render()[0].decode()
         assert 'notifications_sent_total{channel="email"} 2.0' in told
         assert 'notifications_failed_total{reason="provider_rejected"} 1.0' in told
-

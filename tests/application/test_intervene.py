@@ -101,7 +101,9 @@ async def test_only_an_administrator_redrives(workshop: Workshop, intervene: Int
     assert (await workshop.dead_letters()) == (letter,)
 
 
-async def test_a_redriven_letter_names_who_did_it_and_is_sent(workshop: Workshop, intervene: Intervene) -> None:
+async def test_a_redriven_letter_names_who_did_it_and_is_sent(
+    workshop: Workshop, intervene: Intervene
+) -> None:
     one = await workshop.house.add_dead()
     [letter] = await workshop.dead_letters()
     async with workshop.working():

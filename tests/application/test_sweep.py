@@ -142,6 +142,7 @@ async def test_a_sweep_that_fails_is_tried_again_until_it_is_told_to_stop(
         return await original(limit=limit)
 
     monkeypatch.setattr(workshop.store, "lost_claims", failing)
+    monkeypatch.setattr(sweeping, "AFTER_OUTAGE", timedelta())
     one = await workshop.add()
     await lose_all(workshop)
     stopping = asyncio.Event()
@@ -153,6 +154,45 @@ async def test_a_sweep_that_fails_is_tried_again_until_it_is_told_to_stop(
     async with asyncio.timeout(0.5):
         await running
     assert failures == []
+
+
+async def test_after_an_outage_those_who_know_an_ending_may_tell_it_first(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every lease ran out meanwhile: releasing at once would send again what its worker knows to be sent."""
+    await workshop.add()
+    [claim] = await lose_all(workshop)
+    sweep = workshop.sweep()
+    with monkeypatch.context() as outage:
+        outage.setattr(workshop.store, "lost_claims", _away)
+        await sweep.once()
+
+    await sweep.once()
+    told = await workshop.store.settle([sent(claim)])
+
+    assert told == {claim.notification.id}
+    assert await workshop.house.status(claim.notification.id) is Status.SENT
+
+
+async def test_what_stops_one_step_stops_no_other(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row nobody can read among the lost claims must not keep others from expiring."""
+    past = workshop.store.now() - timedelta(seconds=1)
+    one = await workshop.house.add_one(expires_at=past)
+    monkeypatch.setattr(workshop.store, "lost_claims", _unreadable)
+
+    await workshop.sweep().once()
+
+    assert await workshop.house.status(one.id) is Status.EXPIRED
+
+
+async def _away(*, limit: int) -> Any:
+    raise StoreUnavailableError
+
+
+async def _unreadable(*, limit: int) -> Any:
+    raise ValueError("a status of a later version")
 
 
 async def test_a_sweeper_that_waits_stops_at_once(workshop: Workshop) -> None:
@@ -176,7 +216,9 @@ async def test_the_gauges_show_the_backlog(workshop: Workshop) -> None:
     await workshop.sweep().measure()
 
     told = dict(
-        line.split() for line in workshop.metrics.render()[0].decode().splitlines() if line[0] != "#" and "{" not in line
+        line.split()
+        for line in workshop.metrics.render()[0].decode().splitlines()
+        if line[0] != "#" and "{" not in line
     )
     names = ("notifications_pending", "notifications_queued", "notifications_sending", "dead_letters")
     assert [float(told[name]) for name in names] == [1, 1, 1, 1]

@@ -106,9 +106,8 @@ class Workshop:
     provider: ScriptedProvider = field(default_factory=ScriptedProvider)
     metrics: Metrics = field(default_factory=Metrics)
     policy: RetryPolicy = AT_ONCE
-    pace: Pace = Pace(
-        lease=timedelta(minutes=1), send_timeout=timedelta(milliseconds=200), concurrency=64
-    )
+    pace: Pace = Pace(lease=timedelta(minutes=1), send_timeout=timedelta(milliseconds=200))
+    concurrency: int = 64
     jitter: float = 0.5
 
     def deliver(self, routes: dict[ChannelType, Provider] | None = None) -> Deliver:
@@ -117,7 +116,7 @@ class Workshop:
             store=self.store,
             broker=self.broker,
             routes={
-                channel: Route(provider=provider, policy=self.policy)
+                channel: Route(provider=provider, policy=self.policy, concurrency=self.concurrency)
                 for channel, provider in providers.items()
             },
             pace=self.pace,
@@ -182,7 +181,6 @@ class Workshop:
 async def a_workshop(sqlite_url: str) -> AsyncIterator[Workshop]:
     async with House.open(sqlite_url) as house:
         wakeups = SqlWakeups(house.database)
-        async with wakeups.listening():
-            store = Store(house.database)
-            store.settle_fails, store.settle_fails_afterwards, store.claim_fails = [], [], []
-            yield Workshop(house, store, EmbeddedBroker(wakeups))
+        store = Store(house.database)
+        store.settle_fails, store.settle_fails_afterwards, store.claim_fails = [], [], []
+        yield Workshop(house, store, EmbeddedBroker(wakeups))

@@ -88,7 +88,7 @@ class TestMailboxProvider(ProviderConformance):
 
         kept = rig.kept[0]
         assert (kept.channel, kept.to, kept.subject, kept.text) == (channel.type, to, subject, BODY)
-        assert kept.headers == {"X-Correlation-ID": "correlation-1"}
+        assert kept.headers == {"X-Request-ID": "request-1", "X-Correlation-ID": "correlation-1"}
 
     async def test_ids_sort_by_time(self, rig: MailboxRig) -> None:
         """The mailbox is read newest first, by id."""

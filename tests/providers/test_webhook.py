@@ -67,6 +67,7 @@ async def test_the_headers_are_the_promised_ones(webhook_rig: WebhookRig) -> Non
         "webhook-id": str(sent.notification_id),
         "webhook-timestamp": str(int(NOW.timestamp())),
         "webhook-signature": request.headers["webhook-signature"],
+        "x-request-id": "request-1",
         "x-correlation-id": "correlation-1",
     }
 

@@ -67,6 +67,7 @@ async def test_redirects_are_not_followed(webhook_rig: WebhookRig, status: int) 
         ("9" * 40, None),
         ("Sun, 99 Mar 2026 99:99:99 GMT", None),
         ("Fri, 31 Dec 99999 23:59:59 GMT", None),
+        ("Sun, 01 Mar 2026 12:31:30 +999999999999999999", None),
         ("", None),
     ],
 )

@@ -162,7 +162,13 @@ class House:
         """Make a dead letter of each notification, in two statements."""
         columns, now = notifications.c, literal(self.store.now(), notifications.c.due_at.type)
         letters = select(
-            columns.id, columns.id, columns.channel_type, literal("bounced"), literal(1), now, columns.metadata
+            columns.id,
+            columns.id,
+            columns.channel_type,
+            literal("bounced"),
+            literal(1),
+            now,
+            columns.metadata,
         )
         names = ["id", "notification_id", "channel", "reason", "attempts", "dead_at", "payload"]
         await self._shift(update(notifications).values(status="failed", attempts=1))

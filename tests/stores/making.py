@@ -34,7 +34,9 @@ def new_id() -> NotificationId:
     return NotificationId(UUID(str(uuid7())))
 
 
-def a_notification(*, now: datetime | None = None, channel_type: str = "email", **changes: Any) -> Notification:
+def a_notification(
+    *, now: datetime | None = None, channel_type: str = "email", **changes: Any
+) -> Notification:
     """One that has been due for a second."""
     moment = (now or datetime.now(UTC)) - A_SECOND
     made = Notification(

@@ -10,10 +10,11 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 from notification_service.adapters.stores.sql import engine
 from notification_service.adapters.stores.sql.engine import Database
-from notification_service.domain.errors import StoreUnavailableError
+from notification_service.domain.errors import StoreRefusesError, StoreUnavailableError
 from notification_service.domain.mailbox import MailboxFilter
 from notification_service.domain.notification import Status
 from notification_service.domain.people import Principal
@@ -258,3 +259,21 @@ class TestPostgres:
         await wakeups.wait("email", at_most=timedelta(seconds=5))
         await asyncio.sleep(0.05)
         await away.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("part", "wrong"), [("database", "no_such_database"), ("username", "no_such_user")])
+async def test_a_database_that_refuses_us_says_what_to_correct(
+    postgres_database: str, part: str, wrong: str
+) -> None:
+    """People mend a wrong name or password while the service waits: an outage, and no fault of ours."""
+    right = make_url(postgres_database).set(drivername="postgresql+asyncpg")
+    database = Database(
+        right.set(**{part: wrong}).render_as_string(hide_password=False),  # type: ignore[arg-type]
+        pool_size=1,
+    )
+
+    with pytest.raises(StoreRefusesError, match="correct NS_DATABASE_URL"):
+        await database.check()
+
+    await database.aclose()

@@ -201,7 +201,19 @@ class Accept:
         except UnavailableError as error:  # of the limiter: an answer that was kept needs none
             return [error] * len(submissions)
         stored = iter(await self._keep([each for each in admitted if isinstance(each, _Admission)]))
-        return [next(stored) if isinstance(each, _Admission) else each for each in admitted]
+        results = [next(stored) if isinstance(each, _Admission) else each for each in admitted]
+        return await self._reconsidered(submissions, results)
+
+    async def _reconsidered(
+        self, submissions: Sequence[Submission], results: Sequence[Accepted | Exception]
+    ) -> Sequence[Accepted | Exception]:
+        """A twin elsewhere may have been stored since we looked: its answer goes before a refusal."""
+        keys = [
+            submission.key if isinstance(result, RateLimitedError) else None
+            for submission, result in zip(submissions, results, strict=True)
+        ]
+        kept = await self._kept_answers(keys)
+        return [answer or result for answer, result in zip(kept, results, strict=True)]
 
     async def _kept_answers(
         self, keys: Sequence[IdempotencyKey | None]
@@ -308,7 +320,13 @@ class Accept:
                 await self._broker.publish(due)
         except Exception as error:
             # Stored is accepted: what isn't in the queue now is found in the store later.
-            log.warning("queue_failed", count=len(due), error=type(error).__name__)
+            for each in due:
+                log.warning(
+                    "queue_failed",
+                    notification_id=str(each.id),
+                    correlation_id=each.trail.correlation_id,
+                    error=type(error).__name__,
+                )
 
     def _result(self, admission: _Admission, kept: StoredAnswer | None) -> Accepted | Exception:
         if kept and admission.submission.key:

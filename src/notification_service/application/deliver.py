@@ -1,10 +1,11 @@
 """A worker: claims due work, sends it, and writes down what came of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic
+from typing import Any
 
 import structlog
 
@@ -26,6 +27,8 @@ from notification_service.ports import Broker, NotificationStore, Parcel, Provid
 
 AGAIN = timedelta(seconds=0.5)
 """How long to wait before asking a store again that was out of reach."""
+GRACE = timedelta(seconds=0.5)
+"""How long the provider, which knows how far a call came, has to say so after its deadline."""
 SETTLE_PATIENCE = timedelta(seconds=10)
 LARGEST_SETTLEMENT = 500
 LONGEST_DETAIL = 500
@@ -40,16 +43,18 @@ class Route:
 
     provider: Provider
     policy: RetryPolicy
+    concurrency: int
+    """Claims in hand: sending, or sent and not yet written down. Never more than the provider takes at once,
+    so that none spends its time waiting for its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How much a worker does at once, and how long it may take over it."""
+    """How long a worker may take over what it claimed."""
 
     lease: timedelta
     send_timeout: timedelta
-    concurrency: int
-    """Claims in hand for each channel: sending, or sent and not yet written down."""
+    """The provider's own deadline; the worker's backstop comes `GRACE` later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +118,7 @@ class Deliver:
         settlements: Batcher[Settlement, bool] = Batcher(
             self._settle, largest=LARGEST_SETTLEMENT, capacity=1_000_000, patience=SETTLE_PATIENCE
         )
-        async with settlements, asyncio.TaskGroup() as tasks:
+        async with self._broker.consuming(), settlements, asyncio.TaskGroup() as tasks:
             for channel in sorted(self.channels.intersection(channels)):
                 tasks.create_task(self._pump(channel, stopping, settlements, tasks))
 
@@ -125,61 +130,72 @@ class Deliver:
         tasks: asyncio.TaskGroup,
     ) -> None:
         """Keep one channel's slots filled; a slow channel never takes another's."""
-        slots = _Slots(self._pace.concurrency)
+        slots = _Slots(self._routes[channel].concurrency)
         more = True
         while await _unless(stopping, slots.some_free()):
             free = slots.free
             parcel = await _unless(stopping, self._broker.receive(channel, limit=free, more=more))
             if parcel is None:
                 return
+            asked_at = monotonic()
             claims = await self._claim(channel, parcel, free)
+            if claims is None:  # the parcel stays with the broker
+                await _unless(stopping, asyncio.sleep(AGAIN.total_seconds()))
+                continue
             more = len(claims) == free
             slots.take(len(claims))
-            tasks.create_task(self._work_off(parcel, claims, slots, settlements))
+            work = [self._deliver(claim, settlements, asked_at) for claim in claims]
+            tasks.create_task(self._work_off(parcel, work, slots))
 
     async def _work_off(
-        self, parcel: Parcel, claims: Sequence[Claim], slots: _Slots, settlements: Batcher[Settlement, bool]
+        self, parcel: Parcel, work: Sequence[Coroutine[Any, Any, None]], slots: _Slots
     ) -> None:
         """Deliver what a parcel led to, and tell the broker once all of it is written down."""
         async with asyncio.TaskGroup() as deliveries:
-            for claim in claims:
-                delivery = deliveries.create_task(self._deliver(claim, settlements))
-                delivery.add_done_callback(slots.give_back)
+            for each in work:
+                deliveries.create_task(each).add_done_callback(slots.give_back)
         await self._broker.settled(parcel)
 
-    async def _claim(self, channel: ChannelType, parcel: Parcel, limit: int) -> Sequence[Claim]:
+    async def _claim(self, channel: ChannelType, parcel: Parcel, limit: int) -> Sequence[Claim] | None:
+        """None when the store did not answer: nobody knows whether anything was claimed."""
         try:
             claims = await self._store.claim(channel, limit=limit, lease=self._pace.lease, ids=parcel.ids)
         except UnavailableError as error:
             log.warning("claim_failed", channel=channel, code=error.code)
-            await asyncio.sleep(AGAIN.total_seconds())
-            return ()
+            return None
         except Exception:  # one channel's trouble is not the others'
             log.exception("claim_refused", channel=channel)
-            await asyncio.sleep(AGAIN.total_seconds())
-            return ()
+            return None
         if claims:
             waited = [(claim.claimed_at - claim.notification.due_at).total_seconds() for claim in claims]
             self._metrics.claimed(channel, waited)
         return claims
 
-    async def _deliver(self, claim: Claim, settlements: Batcher[Settlement, bool]) -> None:
-        began = monotonic()
+    async def _deliver(self, claim: Claim, settlements: Batcher[Settlement, bool], asked_at: float) -> None:
+        """Send one claim and write down what came of it; `asked_at` is when it was asked for, monotonic."""
         trail, channel = claim.notification.trail, claim.notification.channel_type
         with (
             structlog.contextvars.bound_contextvars(
-                notification_id=str(claim.notification.id), correlation_id=trail.correlation_id
+                notification_id=str(claim.notification.id),
+                request_id=trail.request_id,
+                correlation_id=trail.correlation_id,
             ),
             span(f"process {channel}", kind="consumer", parent=trail.traceparent) as work,
         ):
-            settlement = await self._attempt(claim, work, began)
+            settlement = await self._attempt(claim, work, asked_at)
             if await self._write_down(settlement, settlements):
                 self._tell(settlement)
 
-    async def _attempt(self, claim: Claim, work: Span, began: float) -> Settlement:
+    async def _attempt(self, claim: Claim, work: Span, asked_at: float) -> Settlement:
+        # The lease began after it was asked for, so this age is never too young.
+        age = timedelta(seconds=monotonic() - asked_at)
         expires_at = claim.notification.expires_at
-        if expires_at and expires_at <= claim.claimed_at:
-            return _expired(claim)
+        if expires_at and expires_at <= claim.claimed_at + age:
+            return _decided(claim, Status.EXPIRED, Reason.EXPIRED, Outcome.EXPIRED)
+        if age + self._pace.send_timeout + GRACE >= self._pace.lease:
+            # A frozen process wakes up: another may hold this already, so nothing is sent.
+            return _decided(claim, Status.PENDING, Reason.LEASE_EXPIRED, Outcome.HELD, delay=timedelta())
+        began = monotonic()
         ending = await self._send(claim, work)
         finished_at = claim.claimed_at + timedelta(seconds=monotonic() - began)
         verdict = judge(
@@ -209,7 +225,7 @@ class Deliver:
         try:
             message = claim.message()
             carried = replace(message, trail=replace(message.trail, traceparent=traceparent))
-            async with asyncio.timeout(self._pace.send_timeout.total_seconds()):
+            async with asyncio.timeout((self._pace.send_timeout + GRACE).total_seconds()):
                 return (await provider.send(carried)).confirmed
         except DeliveryError:
             raise
@@ -298,14 +314,13 @@ def _settlement(
     )
 
 
-def _expired(claim: Claim) -> Settlement:
-    entry = Entry(
-        kind="decision",
-        outcome=Outcome.EXPIRED,
-        started_at=claim.claimed_at,
-        finished_at=claim.claimed_at,
-    )
-    return Settlement(claim=claim, status=Status.EXPIRED, reason=Reason.EXPIRED, entry=entry)
+def _decided(
+    claim: Claim, status: Status, reason: Reason, outcome: Outcome, *, delay: timedelta | None = None
+) -> Settlement:
+    """What ends a claim without an attempt."""
+    moment = claim.claimed_at
+    entry = Entry(kind="decision", outcome=outcome, started_at=moment, finished_at=moment)
+    return Settlement(claim=claim, status=status, reason=reason, entry=entry, delay=delay)
 
 
 def _printable(detail: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from time import monotonic
 
 import structlog
 
@@ -15,6 +16,8 @@ from notification_service.observability.metrics import Metrics
 from notification_service.ports import Broker, NotificationStore
 
 BATCH = 500
+AFTER_OUTAGE = timedelta(seconds=15)
+"""After an outage of the store, lost claims are left alone so long: more than a worker needs to settle."""
 WATCH_INTERVAL = timedelta(seconds=10)
 
 log = structlog.get_logger(__name__)
@@ -38,6 +41,7 @@ class Sweep:
         self._policies = policies
         self._interval = interval
         self._metrics = metrics
+        self._patient_until = 0.0
 
     async def run(self, *, stopping: asyncio.Event) -> None:
         """Sweep until `stopping` is set."""
@@ -48,10 +52,10 @@ class Sweep:
         await _every(WATCH_INTERVAL, stopping, self.measure, failure="watch_failed")
 
     async def once(self) -> None:
-        """Do everything there is to do now."""
-        await self._while_full(self._release_lost_claims)
-        await self._while_full(lambda: self._store.expire(limit=BATCH))
-        await self._while_full(lambda: self._store.forget_answers(limit=BATCH))
+        """Do everything there is to do now; what one step meets doesn't keep the others from their work."""
+        await self._guarded(self._release_lost_claims)
+        await self._guarded(lambda: self._store.expire(limit=BATCH))
+        await self._guarded(lambda: self._store.forget_answers(limit=BATCH))
 
     async def measure(self) -> None:
         """Show how much work there is."""
@@ -64,11 +68,20 @@ class Sweep:
             oldest_due_seconds=backlog.oldest_due.total_seconds(),
         )
 
-    async def _while_full(self, sweep: Callable[[], Awaitable[int]]) -> None:
-        while await sweep() >= BATCH:
-            pass
+    async def _guarded(self, step: Callable[[], Awaitable[int]]) -> None:
+        try:
+            while await step() >= BATCH:
+                pass
+        except UnavailableError as error:
+            # Leases ran out while nobody could settle: those who know an ending may write it down first.
+            self._patient_until = monotonic() + AFTER_OUTAGE.total_seconds()
+            log.warning("sweep_failed", code=error.code)
+        except Exception:
+            log.exception("sweep_failed")
 
     async def _release_lost_claims(self) -> int:
+        if monotonic() < self._patient_until:
+            return 0
         claims = await self._store.lost_claims(limit=BATCH)
         if claims:
             settlements = [self._settlement(claim) for claim in claims]
@@ -101,16 +114,16 @@ class Sweep:
     def _tell(self, settlements: Sequence[Settlement]) -> None:
         for each in settlements:
             notification = each.claim.notification
+            facts = {
+                "notification_id": str(notification.id),
+                "correlation_id": notification.trail.correlation_id,
+                "channel": notification.channel_type,
+            }
             self._metrics.lease_lost()
+            log.warning("lease_expired", **facts)
             if each.status is Status.FAILED and each.reason:
                 self._metrics.failed(each.reason)
-            log.warning(
-                "lease_expired",
-                notification_id=str(notification.id),
-                correlation_id=notification.trail.correlation_id,
-                channel=notification.channel_type,
-                status=each.status,
-            )
+                log.warning("sent_to_dlq", reason=each.reason, error_code=each.entry.error_code, **facts)
 
 
 async def _every(

@@ -101,6 +101,10 @@ class StoreUnavailableError(UnavailableError):
     code = "store_unavailable"
 
 
+class StoreRefusesError(StoreUnavailableError):
+    """the database refuses this user, password or database name; correct NS_DATABASE_URL"""
+
+
 class LimiterUnavailableError(UnavailableError):
     """the rate limiter is out of reach; try again shortly"""
 

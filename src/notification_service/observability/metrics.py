@@ -58,7 +58,7 @@ class Metrics:
         self._accept_seconds.observe(seconds)
 
     def accept_batch(self, size: int) -> None:
-        """Note how many notifications were stored by one statement."""
+        """Note how many requests shared one transaction."""
         self._accept_batch.observe(size)
 
     def claimed(self, channel: str, queue_seconds: Sequence[float]) -> None:

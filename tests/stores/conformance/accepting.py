@@ -65,7 +65,7 @@ class AcceptingConformance:
 
     async def test_the_answer_kept_under_a_key_is_found_byte_for_byte(self, house: House) -> None:
         key = a_key()
-        body = b"\x00\xff{\"id\": 1}\n"
+        body = b'\x00\xff{"id": 1}\n'
 
         await house.add_with_key(key, body=body)
 
@@ -100,7 +100,9 @@ class AcceptingConformance:
         assert answer is not None
         assert answer.fingerprint == b"first"
 
-    async def test_the_same_key_twice_in_one_call_behaves_like_one_after_the_other(self, house: House) -> None:
+    async def test_the_same_key_twice_in_one_call_behaves_like_one_after_the_other(
+        self, house: House
+    ) -> None:
         calls = [acceptance(a_key(), body=body) for body in (b"first", b"second", b"third")]
 
         results = await house.store.add_many(calls, keep_answers=AN_HOUR)
@@ -173,7 +175,10 @@ class AcceptingConformance:
         bodies = [str(number).encode() for number in range(100)]
 
         results = await asyncio.gather(
-            *((house, other)[number % 2].add_with_key(a_key(), body=body) for number, body in enumerate(bodies))
+            *(
+                (house, other)[number % 2].add_with_key(a_key(), body=body)
+                for number, body in enumerate(bodies)
+            )
         )
 
         winner = bodies[results.index(None)]
@@ -181,7 +186,9 @@ class AcceptingConformance:
         assert {answer.body for answer in results if answer} == {winner}
         assert await house.count() == 1
 
-    async def test_overlapping_batches_of_keys_in_any_order_do_not_block_each_other(self, house: House) -> None:
+    async def test_overlapping_batches_of_keys_in_any_order_do_not_block_each_other(
+        self, house: House
+    ) -> None:
         """Two batches that each hold what the other waits for would be a deadlock."""
         other = await house.another()
         names = [f"key-{number}" for number in range(40)]
@@ -206,9 +213,7 @@ class AcceptingConformance:
         spoiled = Acceptance(notifications=(replace(there, body="another"),))
 
         with pytest.raises(Exception):  # noqa: B017, PT011 - the driver's own, not an outage
-            await house.store.add_many(
-                [acceptance(a_key()), spoiled, acceptance()], keep_answers=AN_HOUR
-            )
+            await house.store.add_many([acceptance(a_key()), spoiled, acceptance()], keep_answers=AN_HOUR)
 
         assert await house.count() == 1
         assert await house.keys() == 0

@@ -48,7 +48,9 @@ class LookingConformance:
         assert not page.has_more
 
     @pytest.mark.parametrize(("stored", "has_more"), [(2, False), (3, False), (4, True)])
-    async def test_a_page_tells_whether_there_are_more(self, house: House, stored: int, has_more: bool) -> None:
+    async def test_a_page_tells_whether_there_are_more(
+        self, house: House, stored: int, has_more: bool
+    ) -> None:
         await house.add(*(a_notification() for _ in range(stored)))
 
         page = await house.archive.find(EVERYTHING, limit=3)
@@ -299,7 +301,10 @@ class InterveningConformance:
         one = await house.add_dead()
 
         results = await asyncio.gather(
-            *((house, other)[at % 2].archive.retry(one.id, by="root", status=Status.QUEUED) for at in range(8))
+            *(
+                (house, other)[at % 2].archive.retry(one.id, by="root", status=Status.QUEUED)
+                for at in range(8)
+            )
         )
 
         assert sum(result is not None for result in results) == 1

@@ -195,9 +195,7 @@ class SettlingConformance:
         claims = await house.claim()
         settlements = [(dead, again)[at % 2](claim) for at, claim in enumerate(claims)]
 
-        results = await asyncio.gather(
-            *((house, other)[at % 2].store.settle(settlements) for at in range(6))
-        )
+        results = await asyncio.gather(*((house, other)[at % 2].store.settle(settlements) for at in range(6)))
 
         assert sum(len(effective) for effective in results) == 30
         assert len((await house.dead_letters.find(ALL, limit=100)).rows) == 15
@@ -215,7 +213,9 @@ class SettlingConformance:
 
                 results = await asyncio.gather(
                     house.store.settle([again(claim, delay=timedelta(hours=1)) for claim in claims]),
-                    other.store.settle([replace(lost(claim), delay=timedelta(hours=1)) for claim in claims[::-1]]),
+                    other.store.settle(
+                        [replace(lost(claim), delay=timedelta(hours=1)) for claim in claims[::-1]]
+                    ),
                 )
 
                 assert sum(len(effective) for effective in results) == 60
@@ -256,7 +256,11 @@ class SettlingConformance:
         await house.store.settle([sent(claim)])
 
         late = (await house.archive.history(claim.notification.id))[-1]
-        assert (late.outcome, late.error_code, late.next_attempt_at) == (Outcome.DELIVERED, "lease_lost", None)
+        assert (late.outcome, late.error_code, late.next_attempt_at) == (
+            Outcome.DELIVERED,
+            "lease_lost",
+            None,
+        )
 
     async def test_a_late_ending_changes_nothing_for_the_next_claim(self, house: House) -> None:
         slow = await house.add_and_claim()

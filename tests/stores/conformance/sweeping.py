@@ -12,7 +12,9 @@ class SweepingConformance:
 
     async def test_what_waits_past_its_expiry_becomes_expired(self, house: House) -> None:
         past = house.store.now() - timedelta(seconds=1)
-        waiting = [await house.add_one(status=each, expires_at=past) for each in (Status.PENDING, Status.QUEUED)]
+        waiting = [
+            await house.add_one(status=each, expires_at=past) for each in (Status.PENDING, Status.QUEUED)
+        ]
 
         count = await house.store.expire(limit=10)
 

@@ -1,6 +1,7 @@
 """The table is the queue: publishing rings a bell, receiving waits for it, the store knows what is due."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
 from notification_service.domain.channels import ChannelType
@@ -28,6 +29,10 @@ class EmbeddedBroker:
     async def wake(self, channels: Iterable[ChannelType]) -> None:
         """See `Broker.wake`."""
         await self._wakeups.ring(channels)
+
+    def consuming(self) -> AbstractAsyncContextManager[None]:
+        """See `Broker.consuming`."""
+        return self._wakeups.listening()
 
     async def receive(self, channel: ChannelType, *, limit: int, more: bool) -> Parcel:
         """See `Broker.receive`."""

@@ -4,6 +4,8 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import override
 
@@ -37,9 +39,14 @@ class ForbiddenAddressError(NotificationServiceError):
     code = "forbidden_address"
 
 
+_RESOLVERS = ThreadPoolExecutor(max_workers=32, thread_name_prefix="resolve")
+
+
 async def system_resolve(name: str, port: int) -> Sequence[str]:
     """Look a name up with the system's resolver."""
-    answers = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    # In threads of their own: slow names of one receiver never hold up the look-ups of other connections.
+    ask = partial(socket.getaddrinfo, name, port, type=socket.SOCK_STREAM)
+    answers = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, ask)
     return [str(answer[4][0]) for answer in answers]
 
 

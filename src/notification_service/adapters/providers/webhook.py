@@ -188,13 +188,13 @@ def _retry_after(value: str | None, *, now: datetime) -> timedelta | None:
     """Read a Retry-After header, seconds or an HTTP date (RFC 9110, 10.2.3); None when it is neither."""
     if value is None:
         return None
-    if _SECONDS.fullmatch(value):
-        return timedelta(seconds=int(value))
     try:
+        if _SECONDS.fullmatch(value):
+            return timedelta(seconds=int(value))
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        return max(moment.replace(tzinfo=moment.tzinfo or UTC) - now, timedelta())
+    except (ValueError, OverflowError):
         return None
-    return max(moment.replace(tzinfo=moment.tzinfo or UTC) - now, timedelta())
 
 
 def _unreached(error: Exception) -> tuple[str, str]:

@@ -13,11 +13,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from notification_service.adapters.stores.sql.tables import UtcDateTime
-from notification_service.domain.errors import StoreUnavailableError
+from notification_service.domain.errors import StoreRefusesError, StoreUnavailableError
 
 BUSY_TIMEOUT = timedelta(seconds=10)
 CONNECT_TIMEOUT = timedelta(seconds=5)
 STATEMENT_TIMEOUT = timedelta(seconds=15)
+# SQLSTATE classes: connection, read-only, deadlock or serialisation, resources, lock, operator
+OUTAGES = ("08", "25006", "40", "53", "55P03", "57")
+# wrong user or password, no such database: people mend it while we wait
+REFUSED = ("28", "3D000")
+ONE_THAT_LISTENS = 1
+"""A connection that hears of due work is not there for anything else."""
 
 
 class Database:
@@ -32,8 +38,9 @@ class Database:
     ) -> None:
         """Take a SQLAlchemy URL with an async driver. Nothing is connected yet."""
         self.is_postgres = make_url(url).get_backend_name() == "postgresql"
+        connections = pool_size + ONE_THAT_LISTENS
         self.engine = (
-            _postgres(url, pool_size, statement_timeout) if self.is_postgres else _sqlite(url, pool_size)
+            _postgres(url, connections, statement_timeout) if self.is_postgres else _sqlite(url, connections)
         )
         # SQLite has one writer: a pool of one connection makes this process's writers take turns.
         self._writer = self.engine if self.is_postgres else _sqlite_writer(url)
@@ -108,18 +115,22 @@ class translated:  # noqa: N801 - reads as a statement: with translated()
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Raise the domain's word for an outage."""
         if error is not None and is_outage(error):
-            raise StoreUnavailableError from error
+            raise (
+                StoreRefusesError if _sql_state(error).startswith(REFUSED) else StoreUnavailableError
+            ) from error
 
 
 def is_outage(error: BaseException) -> bool:
     """Whether another try, later and unchanged, may succeed."""
     if isinstance(error, DBAPIError):
-        state = getattr(error.orig, "sqlstate", None) or ""
-        # 08 connection, 25006 read-only, 40 deadlock or serialisation, 53 resources, 55P03 lock, 57 operator
-        if state:
-            return state.startswith(("08", "25006", "40", "53", "55P03", "57"))
+        if state := _sql_state(error):
+            return state.startswith((*OUTAGES, *REFUSED))
         return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
     return isinstance(error, PoolTimeoutError | OSError | TimeoutError)
+
+
+def _sql_state(error: BaseException) -> str:
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
 
 
 def _monotonic() -> datetime:
@@ -129,7 +140,7 @@ def _monotonic() -> datetime:
 def _postgres(url: str, pool_size: int, statement_timeout: timedelta | None) -> AsyncEngine:
     engine = create_async_engine(
         url,
-        pool_size=pool_size + 1,  # one more for the connection that listens
+        pool_size=pool_size,
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT.total_seconds(),
         hide_parameters=True,

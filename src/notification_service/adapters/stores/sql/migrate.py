@@ -34,7 +34,7 @@ async def upgrade(url: str, revision: str = "head") -> tuple[str | None, str | N
     """Bring the tables to `revision`; return the revisions before and after."""
     async with migrating(url) as connection:
         before = await connection.run_sync(_revision)
-        if before != newest_revision():
+        if not is_usable(before):
             await connection.run_sync(_run, revision)
         return before, await connection.run_sync(_revision)
 
@@ -51,8 +51,18 @@ async def current_revision(database: Database) -> str | None:
         return await connection.run_sync(_revision)
 
 
+def is_usable(revision: str | None) -> bool:
+    """Whether this version of the service can work with tables at `revision`.
+
+    One it doesn't know was made by a newer version, whose migrations keep the version before them working: so
+    an update needs no stop.
+    """
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return revision == newest_revision() or (revision is not None and revision not in known)
+
+
 def newest_revision() -> str | None:
-    """The revision this version of the service needs."""
+    """The newest revision this version of the service knows."""
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 

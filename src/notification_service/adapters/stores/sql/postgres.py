@@ -92,8 +92,8 @@ RETURNING n.*, now() AS told
 CLAIM = text(_DUE + _CLAIM)
 CLAIM_THESE = text(_DUE_OF_THESE + _CLAIM)
 
-# What was not settled is late when its claim was found lost before this statement began (the epoch is over) or
-# while it waited for the row (it still looks held in here). An ending told twice meets its own line.
+# What was not settled is late when its claim was found lost before this statement began (its epoch is over)
+# or while it waited for the row (it still looks held in here). An ending told twice meets its own line.
 SETTLE = text("""
 WITH outcome AS MATERIALIZED (
   SELECT * FROM unnest(

@@ -59,7 +59,12 @@ class SqlWakeups:
             yield
         finally:
             listener.cancel()
-            await asyncio.wait([each for each in (listener, self._sender) if each])
+            await asyncio.wait([listener])
+
+    async def aclose(self) -> None:
+        """Let the last rings out."""
+        if self._sender:
+            await asyncio.wait([self._sender])
 
     def _set(self, channels: Iterable[ChannelType]) -> None:
         for channel in channels:
