@@ -1,12 +1,15 @@
 """POST /v1/notifications/bulk: each item is judged on its own."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from notification_service.entrypoints.api.routes import bulk
 from tests.api.rig import ahead, email, problems
 
 BULK = "/v1/notifications/bulk"
@@ -133,3 +136,28 @@ async def test_a_thousand_items_are_taken(admin: httpx.AsyncClient, user: str) -
     response = await admin.post(BULK, json=_bulk(*items))
 
     assert response.json()["accepted"] == 1000
+
+
+async def test_only_so_many_are_held_at_once_and_the_others_are_told_to_come_back(
+    caller: httpx.AsyncClient, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds a body of up to 5 MB and all that is made of it."""
+    monkeypatch.setattr(bulk, "PATIENCE", timedelta(seconds=0.2))
+    uploading, kind = asyncio.Event(), {"Content-Type": "application/json"}
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b'{"notifications": '
+        await uploading.wait()
+        yield b"[{}]}"
+
+    held = [asyncio.create_task(caller.post(BULK, content=slowly(), headers=kind)) for _ in range(8)]
+    await asyncio.sleep(0.05)
+    refused = await caller.post(BULK, json=_bulk(email(user)))
+    late = asyncio.create_task(caller.post(BULK, json=_bulk(email(user))))
+    await asyncio.sleep(0.05)
+    uploading.set()
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+    assert int(refused.headers["retry-after"]) > 0
+    assert (await late).json()["accepted"] == 1
+    assert [response.status_code for response in await asyncio.gather(*held)] == [202] * 8

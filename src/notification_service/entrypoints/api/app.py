@@ -63,6 +63,7 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
 def _lifespan(settings: Settings, *, with_worker: bool) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        app.state.bulk_places = asyncio.Semaphore(bulk.PLACES)
         app.state.cursors = Cursors(settings.jwt_secret.get_secret_value())
         async with open_service(settings) as service:
             app.state.service = service

@@ -1,7 +1,9 @@
 """Sending many notifications in one request."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from pydantic_core import to_json
@@ -10,7 +12,7 @@ from starlette.responses import Response
 
 from notification_service.application.accept import Accepted, Outcome, RateLimitedError, Submission
 from notification_service.bootstrap import Service
-from notification_service.domain.errors import NotificationServiceError
+from notification_service.domain.errors import NotificationServiceError, OverloadedError
 from notification_service.domain.notification import Draft, Notification
 from notification_service.domain.people import Principal
 from notification_service.entrypoints.api import answers
@@ -28,6 +30,10 @@ from notification_service.entrypoints.api.security import caller, service_of
 from notification_service.entrypoints.api.validation import validated
 
 LARGEST_BODY = 5 * 1024 * 1024
+PLACES = 8
+"""So many calls are worked on at once: each holds its body and all that is made of it."""
+PATIENCE = timedelta(seconds=1)
+"""How long a call waits for a place."""
 ITEMS_IN_A_ROW = 50
 """So many are judged before other requests get their turn."""
 
@@ -49,8 +55,29 @@ routes = direct_routes(tags=["Notifications"])
 )
 async def send_many(request: Request) -> Response:
     """Store the good ones in one transaction; a bad one is rejected alone. Results keep the order."""
-    service, principal = service_of(request), caller(request)
+    principal = caller(request)
     refuse_query(request)
+    async with _place(request):
+        return await _send_many(request, principal)
+
+
+@asynccontextmanager
+async def _place(request: Request) -> AsyncGenerator[None]:
+    """Hold one of the few places; raises `OverloadedError` when none becomes free in time."""
+    places: asyncio.Semaphore = request.app.state.bulk_places
+    try:
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            await places.acquire()
+    except TimeoutError:
+        raise OverloadedError from None
+    try:
+        yield
+    finally:
+        places.release()
+
+
+async def _send_many(request: Request, principal: Principal) -> Response:
+    service = service_of(request)
     document = await read_json(request, limit=LARGEST_BODY)
     key = key_of(request, principal, document)
     items = validated(BulkRequest, document).notifications
