@@ -8,6 +8,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from notification_service.domain.errors import NotFoundError
+
 FOREVER = "public, max-age=31536000, immutable"
 
 # The types by name, because the machine's own table may lack them or map .js to something older.
@@ -44,7 +46,7 @@ async def asset(request: Request) -> Response:
     """
     name = request.path_params["name"]
     if name not in _ASSETS:
-        return Response("no such file", status_code=404, media_type="text/plain")
+        raise NotFoundError
     current = request.path_params["version"] == VERSION
     headers = {"cache-control": FOREVER if current else "no-cache", "x-content-type-options": "nosniff"}
     return Response(_ASSETS[name], media_type=TYPES[PurePosixPath(name).suffix], headers=headers)
