@@ -14,8 +14,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="what is generated (1)")
     parser.add_argument("--count", type=int, default=20_000, help="how many inputs (20000)")
+    parser.add_argument("--database", help="an empty database, postgresql://…; SQLite in a folder of its own")
     options = parser.parse_args()
-    report = asyncio.run(run(seed=options.seed, count=options.count))
+    report = asyncio.run(run(seed=options.seed, count=options.count, database=options.database))
     print(report.line())
     print(*report.complaints(), sep="\n", end="\n" if report.wrong else "")
     return 0 if report.is_good else 1

@@ -22,10 +22,11 @@ def complaints(case: Case, answer: Answer, marker: str) -> Iterator[str]:
         yield f"answered {answer.status}, which no reference names"
     if case.statuses and answer.status not in case.statuses:
         yield f"answered {answer.status} instead of {sorted(case.statuses)}"
-    if answer.status >= 400:
+    if case.is_page and "html" in answer.headers.get("content-type", ""):
+        yield from _markup(answer, marker)
+    elif answer.status >= 400:
         yield from _echo(answer, marker)
-        if case.has_body and not (case.is_page and "html" in answer.headers.get("content-type", "")):
-            yield from _problem(answer)
+        yield from _problem(answer) if case.has_body else ()
     elif answer.status == 202:
         yield from _echo_in_rejections(answer, marker)
 
@@ -34,6 +35,12 @@ def repeats(data: bytes, marker: str) -> bool:
     """Whether the marker stands there, as it is or written in some other way."""
     plain, wanted = data.replace(b"\\", b""), marker.lower().encode()
     return wanted in plain.lower() or wanted in unquote_to_bytes(plain).lower()
+
+
+def _markup(answer: Answer, marker: str) -> Iterator[str]:
+    """Let a form keep what was typed into it, as text."""
+    if re.search(rf"<(script|img)[^>]*[>=(' ]+[^<>]*{marker}".encode(), answer.body, re.IGNORECASE):
+        yield "puts the input into the page as markup"
 
 
 def _echo(answer: Answer, marker: str) -> Iterator[str]:

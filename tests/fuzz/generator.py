@@ -32,6 +32,7 @@ BY_ID = (
     "/v1/dead-letters/{}/redrive",
     "/v1/mailbox/{}",
 )
+SITE = frozenset({"/sign-in", "/mailbox/clear", "/logout"})
 POSTS = ("/v1/notifications", "/v1/notifications/bulk", "/notifications", "/v1/dead-letters/redrive")
 METHODS = ("PUT", "PATCH", "DELETE", "TRACE", "OPTIONS", "HEAD", "PROPFIND", "GET", "POST", "LOCK", "MERGE")
 ODD_BYTES = (b"%", b"%0", b"%ZZ", b"%00", b"%C3", b"%ff%fe", b"%u0041", b"%25%30%30", b"+", b"%ED%A0%80")
@@ -108,10 +109,12 @@ class Generator:
         return self._post("broken bytes", path, bytes(body))
 
     def _with_a_bad_form(self) -> Case:
-        odd = self._dice.choice((*ODD_BYTES, self._marker.encode(), b"\xff", b"&&==", b"a=1&a=2"))
+        text = _quoted(self._dice.choice(self._texts))
+        odd = self._dice.choice((*ODD_BYTES, self._marker.encode(), b"\xff", b"&&==", b"a=1&a=2", text, text))
         fields = [b"username=" + odd, b"password=%00" + odd, b"grant_type=" + odd, odd + b"=1", odd]
         body = b"&".join(self._dice.sample(fields, self._dice.randrange(1, 5)))
-        return request("bad form", "POST", "/v1/auth/token", headers=FORM, body=body)
+        path = self._dice.choice(("/v1/auth/token", "/sign-in", "/mailbox/clear", "/logout"))
+        return request("bad form", "POST", path, headers=FORM, body=body, is_page=path in SITE)
 
     def _valid(self) -> tuple[str, dict[str, Any]]:
         path = self._dice.choice(POSTS)
@@ -239,7 +242,7 @@ class Generator:
             )
         )
         template = self._dice.choice(
-            (*BY_ID, "/{}", "/v1/{}", "/static/{}", "/link/{}", "/v1//{}", "/docs/{}")
+            (*BY_ID, "/{}", "/v1/{}", "/static/1/{}", "/link/{}", "/v1//{}", "/docs/{}", "/mailbox/{}")
         )
         before, _, after = template.encode().partition(b"{}")
         method = "POST" if after in {b"/cancel", b"/retry", b"/redrive"} else "GET"

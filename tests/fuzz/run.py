@@ -139,11 +139,11 @@ class Fuzz:
             self.report.complain(complaint, case)
 
 
-async def run(*, seed: int, count: int) -> Report:
+async def run(*, seed: int, count: int, database: str | None = None) -> Report:
     """Fuzz a served API with the corpus and as many generated inputs as are missing to `count`."""
     with tempfile.TemporaryDirectory(prefix="ns-fuzz-") as name:
         folder, port = Path(name), free_port()
-        settings = ordinary_settings(folder)
+        settings = ordinary_settings(folder) | ({"NS_DATABASE_URL": database} if database else {})
         command: list[str | Path] = [PROGRAMS / "app", "--port", str(port)]
         service = ServiceProcess.start(command, settings=settings, folder=folder, log="app.log", port=port)
         try:

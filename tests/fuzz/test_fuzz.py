@@ -31,6 +31,14 @@ async def test_bad_inputs_get_a_problem_and_nothing_of_them_comes_back() -> None
     assert report.inputs >= 1_000
 
 
+@pytest.mark.timeout(120)
+async def test_postgres_takes_no_harm_either(postgres_database: str) -> None:
+    """It refuses texts that SQLite stores: they have to be refused before."""
+    report = await run(seed=3, count=1_000, database=postgres_database)
+
+    assert report.is_good, "\n".join(report.complaints())
+
+
 def test_a_good_answer_is_not_complained_about() -> None:
     assert not list(complaints(CASE, _answer(), MARKER))
 
@@ -53,6 +61,16 @@ def test_a_good_answer_is_not_complained_about() -> None:
 def test_a_bad_answer_is_complained_about(answer: Answer, complaint: str) -> None:
     """Each promise about errors, broken once."""
     assert any(complaint in each for each in complaints(CASE, answer, MARKER))
+
+
+def test_a_page_may_keep_what_was_typed_but_not_as_markup() -> None:
+    case, headers = Case(name="page", sent=b"", is_page=True), {"content-type": "text/html"}
+
+    safe = complaints(case, Answer(401, headers, f'<input value="{MARKER}&lt;script&gt;">'.encode()), MARKER)
+    unsafe = complaints(case, Answer(401, headers, f"<p><script>alert('{MARKER}')".encode()), MARKER)
+
+    assert not list(safe)
+    assert list(unsafe) == ["puts the input into the page as markup"]
 
 
 def test_a_rejected_item_of_a_bulk_request_is_looked_at_too() -> None:
