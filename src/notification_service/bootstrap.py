@@ -89,6 +89,11 @@ class Service:
     health: Health
     metrics: Metrics
 
+    @property
+    def uses_mailbox(self) -> bool:
+        """Whether some channel delivers into the mailbox."""
+        return any(provider.name == "mailbox" for provider in self.providers)
+
 
 def open_tokens(settings: Settings) -> Tokens:
     """The tokens of these settings; needs no database."""

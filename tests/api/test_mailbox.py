@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -122,3 +123,18 @@ async def test_an_unknown_message_is_404(sender: httpx.AsyncClient) -> None:
     response = await sender.get("/v1/mailbox/01890000-0000-7000-8000-000000000000")
 
     assert response.status_code == 404
+
+
+async def test_a_mailbox_that_only_stands_by_is_not_in_use(tmp_path: Path) -> None:
+    """The first of a channel's providers is the one that gets everything."""
+    settings = Settings(
+        data_dir=tmp_path,
+        email_providers=("simulated", "mailbox"),
+        sms_providers=("simulated",),
+        push_providers=(),
+    )
+    async with an_api(settings) as api:
+        response = await api.caller("ann").get("/v1/mailbox")
+
+    assert response.status_code == 404
+    assert "NS_EMAIL_PROVIDERS" in response.json()["detail"]

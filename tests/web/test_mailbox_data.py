@@ -152,7 +152,7 @@ async def test_assets_are_kept_for_good_under_their_version(site: Site) -> None:
 
 async def test_the_mailbox_is_there_only_while_something_is_delivered_into_it(tmp_path: Path) -> None:
     """Elsewhere the page says which setting brings it back."""
-    none = {"email_providers": ("simulated",), "sms_providers": (), "push_providers": ()}
+    none = {"email_providers": ("simulated", "mailbox"), "sms_providers": (), "push_providers": ()}
     async with running_site(tmp_path, **none) as site, site.client() as client:
         await signed_in(site, client, "ann")
 

@@ -42,14 +42,10 @@ def while_in_use(handler: SessionHandler) -> Handler:
     """Let signed-in people reach the handler as long as some channel delivers into the mailbox."""
 
     async def checked(request: Request, session: Session) -> Response:
-        return await handler(request, session) if _is_in_use(request) else _not_in_use(request)
+        in_use = service_of(request).uses_mailbox
+        return await handler(request, session) if in_use else _not_in_use(request)
 
     return signed_in(checked)
-
-
-def _is_in_use(request: Request) -> bool:
-    settings = service_of(request).settings
-    return "mailbox" in {*settings.email_providers, *settings.sms_providers, *settings.push_providers}
 
 
 def _not_in_use(request: Request) -> Response:
@@ -58,7 +54,7 @@ def _not_in_use(request: Request) -> Response:
     return notice(
         "The mailbox is not in use here",
         "This service sends its messages for real. To catch them instead, let NS_EMAIL_PROVIDERS, "
-        "NS_SMS_PROVIDERS or NS_PUSH_PROVIDERS contain mailbox and restart it.",
+        "NS_SMS_PROVIDERS or NS_PUSH_PROVIDERS begin with mailbox and restart it.",
         status=404,
     )
 

@@ -21,7 +21,7 @@ from notification_service.entrypoints.api.queries import (
 )
 from notification_service.entrypoints.api.security import caller, service_of
 
-NOT_IN_USE = "the mailbox is not in use; it is while NS_EMAIL_PROVIDERS, _SMS_ or _PUSH_ name mailbox"
+NOT_IN_USE = "the mailbox is not in use; it is while NS_EMAIL_PROVIDERS, _SMS_ or _PUSH_ name it first"
 
 routes = direct_routes(tags=["Mailbox"])
 
@@ -73,8 +73,7 @@ async def clear(request: Request) -> Response:
 
 def _service(request: Request) -> Service:
     service = service_of(request)
-    settings = service.settings
-    if "mailbox" not in (*settings.email_providers, *settings.sms_providers, *settings.push_providers):
+    if not service.uses_mailbox:
         raise NotFoundError(NOT_IN_USE)
     return service
 
