@@ -1,8 +1,9 @@
 """Puts the HTTP API and the site together into one ASGI application."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -10,7 +11,6 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
-from notification_service.application.worker import Worker
 from notification_service.bootstrap import open_service
 from notification_service.domain.errors import NotificationServiceError
 from notification_service.entrypoints import web
@@ -33,10 +33,13 @@ from notification_service.settings import Settings
 ROOMS = (notifications, bulk, flat, health, tokens, dead_letters, mailbox, reference)
 
 
-def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
+def create_app(
+    settings: Settings, *, with_worker: bool = False, stopping: asyncio.Event | None = None
+) -> FastAPI:
     """Return the application; it opens the service when it starts and closes it when it ends.
 
-    `with_worker` delivers in this very process, too.
+    `with_worker` delivers in this very process, too. Once `stopping` is set nothing more is claimed, while
+    the last requests are still answered.
     """
     app = FastAPI(
         title="Notification service",
@@ -45,7 +48,7 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(settings, with_worker=with_worker),
+        lifespan=_lifespan(settings, with_worker=with_worker, stopping=stopping or asyncio.Event()),
         telemetry={"tracing": False, "metrics": False, "logs": False},
         exception_handlers={
             NotificationServiceError: on_known_error,
@@ -56,32 +59,33 @@ def create_app(settings: Settings, *, with_worker: bool = False) -> FastAPI:
     for room in ROOMS:
         app.router.routes.extend(room.routes.routes)
     app.router.routes.extend(web.routes)
+    app.state.error_page = web.error_page
     app.user_middleware.append(Middleware(Doorway, templates=_templates(app.routes)))
     return app
 
 
-def _lifespan(settings: Settings, *, with_worker: bool) -> Lifespan[FastAPI]:
+def _lifespan(settings: Settings, *, with_worker: bool, stopping: asyncio.Event) -> Lifespan[FastAPI]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         app.state.bulk_places = asyncio.Semaphore(bulk.PLACES)
         app.state.cursors = Cursors(settings.jwt_secret.get_secret_value())
         async with open_service(settings) as service:
             app.state.service = service
-            async with _working(service.worker) if with_worker else nullcontext():
+            work = service.worker.run if with_worker else service.sweep.watch
+            async with _working(work(stopping=stopping), stopping):
                 yield
 
     return lifespan
 
 
 @asynccontextmanager
-async def _working(worker: Worker) -> AsyncGenerator[None]:
-    """Deliver while the block runs; what is in hand at its end is written down first.
+async def _working(work: Coroutine[Any, Any, None], stopping: asyncio.Event) -> AsyncGenerator[None]:
+    """Work while the block runs; what is in hand at its end is written down first.
 
     A worker that breaks ends the block, and with it the process: accepting without delivering helps nobody.
     """
-    stopping = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(worker.run(stopping=stopping))
+        tasks.create_task(work)
         try:
             yield
         finally:

@@ -10,15 +10,18 @@ from notification_service.domain.errors import NotFoundError, NotificationServic
 from notification_service.entrypoints.api.direct import DirectRoute
 from notification_service.entrypoints.api.identity import trail_of
 from notification_service.entrypoints.api.problems import MethodNotAllowedError, problem_response, status_of
-from notification_service.entrypoints.web import pages
 
 
 def error_response(request: Request, error: NotificationServiceError) -> Response:
-    """Answer with an error, in HTML where a browser asks for it outside the API."""
-    if isinstance(request.scope.get("route"), DirectRoute) or not pages.is_navigation(request):
-        return problem_response(error, trail_of(request).request_id)
-    status = status_of(error)
-    return pages.notice(status.phrase, str(error), status=status)
+    """Answer with an error: a problem, or outside the API the site's page where a person waits for one."""
+    if not isinstance(request.scope.get("route"), DirectRoute):
+        status = status_of(error)
+        page: Response | None = request.app.state.error_page(
+            request, status.phrase, str(error), status=status
+        )
+        if page:
+            return page
+    return problem_response(error, trail_of(request).request_id)
 
 
 async def on_known_error(request: Request, error: Exception) -> Response:

@@ -51,6 +51,11 @@ def notice(title: str, *lines: str, status: int) -> Response:
     return page("notice.html", status=status, title=title, lines=lines)
 
 
+def error_page(request: Request, title: str, detail: str, *, status: int) -> Response | None:
+    """Tell a person who waits for a page what went wrong; None for a program."""
+    return notice(title, detail, status=status) if is_navigation(request) else None
+
+
 def go_to(path: str) -> Response:
     """Lead the browser on with a GET."""
     return RedirectResponse(path, status_code=303, headers=PRIVATE)
