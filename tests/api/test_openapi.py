@@ -66,6 +66,12 @@ def test_every_operation_that_needs_a_token_says_so_and_describes_its_refusals(
             assert {"422", "503"} <= set(operation["responses"])
 
 
+def test_a_replay_says_that_it_carries_no_rate_limit(openapi: dict[str, Any]) -> None:
+    for path, status in (("/v1/notifications", "202"), ("/notifications", "201")):
+        headers = openapi["paths"][path]["post"]["responses"][status]["headers"]
+        assert "no RateLimit headers" in headers["Idempotency-Replayed"]["description"]
+
+
 def test_every_error_is_a_problem(openapi: dict[str, Any]) -> None:
     for path, method, operation in _operations(openapi):
         for status, response in operation["responses"].items():

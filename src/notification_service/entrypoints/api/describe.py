@@ -17,6 +17,10 @@ RATE_LIMIT = {
     "RateLimit-Remaining": "How many more there may be now",
     "RateLimit-Reset": "Seconds until the window is empty",
 }
+REPLAYED = {
+    "Idempotency-Replayed": "`true` when this answer was kept from the first request: it counts against no "
+    "limit and carries no RateLimit headers"
+}
 WAIT = {"Retry-After": "Seconds to wait before the next try"}
 HEADERS_OF: dict[int, dict[str, str]] = {429: RATE_LIMIT | WAIT, 503: WAIT}
 REASONS = {
@@ -62,11 +66,7 @@ def described(
     `counted` answers carry the rate limit's headers.
     """
     statuses = {422, 503, *errors, *(() if is_public else (401,)), *(BODY_ERRORS if body or form else ())}
-    headers = (
-        {"Idempotency-Replayed": "`true` when this answer was kept from the first request"}
-        if idempotent
-        else {}
-    )
+    headers = REPLAYED if idempotent else {}
     parameters = [*([ID] if has_id else []), *([IDEMPOTENCY_KEY] if idempotent else []), *_parameters(query)]
     return {
         "summary": summary,
