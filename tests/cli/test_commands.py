@@ -299,6 +299,7 @@ def test_a_token_speaks_for_anybody(app_token: Command, settings: object) -> Non
 
     said = app_token("--user", "who ever", "--role", "admin", "--ttl", "60")
 
+    assert said.code == 0, said.err
     claims = jwt.decode(said.out.strip(), options={"verify_signature": False})
     assert said.out.count("\n") == 1
     assert (claims["sub"], claims["role"], claims["iss"]) == ("who ever", "admin", "us")
