@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from notification_service.domain.text import single_line
+from notification_service.domain.text import ONE_LINE, single_line
 
 type ChannelType = Literal["email", "sms", "push", "webhook", "chat", "in_app"]
 
 CHANNEL_TYPES: tuple[ChannelType, ...] = ("email", "sms", "push", "webhook", "chat", "in_app")
 
 PHONE_NUMBER = r"^\+[1-9][0-9]{6,14}$"
+WEB_URL = r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+([/?#][^\s\\]*)?$"
 
 
 @lru_cache(maxsize=10_000)  # the costliest step of accepting an email, and people get more than one
@@ -29,8 +30,7 @@ def email_address(value: str) -> str:
 
 def web_url(value: str) -> str:
     """Return `value` unchanged when it is an absolute http(s) URL without credentials or spaces."""
-    is_absolute = re.fullmatch(r"https?://[^\s/?#@\\]+(?:[/?#][^\s\\]*)?", single_line(value), re.IGNORECASE)
-    if not is_absolute or not _has_host(value):
+    if not re.match(WEB_URL, single_line(value)) or not _has_host(value):
         raise ValueError("must be an absolute http or https URL without credentials")
     return value
 
@@ -43,17 +43,36 @@ def _has_host(url: str) -> bool:
         return False
 
 
-type EmailAddress = Annotated[str, Field(max_length=320), AfterValidator(email_address)]
+# Lengths stand before our own functions, so that they are checked first; `json_schema_extra` describes to
+# others what those functions check.
+type EmailAddress = Annotated[
+    str, Field(max_length=320, json_schema_extra={"format": "email"}), AfterValidator(email_address)
+]
 type PhoneNumber = Annotated[str, StringConstraints(pattern=PHONE_NUMBER)]
 type DeviceToken = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,4096}$")]
-type Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(single_line)]
-type Url = Annotated[str, Field(max_length=2048), AfterValidator(single_line)]
+type Title = Annotated[
+    str,
+    Field(min_length=1, max_length=200, json_schema_extra={"pattern": ONE_LINE}),
+    AfterValidator(single_line),
+]
+type Url = Annotated[
+    str, Field(max_length=2048, json_schema_extra={"pattern": ONE_LINE}), AfterValidator(single_line)
+]
+type WebUrl = Annotated[
+    str, Field(max_length=2048, json_schema_extra={"pattern": WEB_URL}), AfterValidator(web_url)
+]
+
+
+def _name_the_type(schema: dict[str, Any]) -> None:
+    """Tell others that `type` must be given: only we may leave it to the class."""
+    schema["properties"]["type"].pop("default", None)
+    schema["required"] = ["type", *schema.get("required", ())]
 
 
 class Channel(BaseModel):
     """One way to reach a receiver."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, json_schema_extra=_name_the_type)
 
 
 class EmailChannel(Channel):
@@ -83,7 +102,7 @@ class WebhookChannel(Channel):
     """A signed POST to one URL."""
 
     type: Literal["webhook"] = "webhook"
-    url: Annotated[Url, AfterValidator(web_url)]
+    url: WebUrl
 
 
 class ChatChannel(Channel):

@@ -5,6 +5,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+# What the functions below allow, as JSON Schema says it.
+WITHOUT_NUL = "^[^\\u0000]*$"
+ONE_LINE = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$"
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from notification_service.bootstrap import Service, open_service
 from notification_service.domain.channels import ChannelType
+from notification_service.entrypoints.cli.configuration import traced, warn_of
 from notification_service.entrypoints.server import (
     ServerOptions,
     allow_many_connections,
@@ -28,6 +29,7 @@ from notification_service.settings import Settings
 def run_worker(settings: Settings, *, channels: frozenset[ChannelType] | None) -> int:
     """Deliver until SIGTERM or SIGINT; then claim nothing more, settle what is in hand, and return 0."""
     allow_many_connections()
+    warn_of(settings)
     sockets = listen(settings.host, settings.worker_port) if settings.worker_port else []
     return run(_work(settings, sockets, channels))
 
@@ -37,7 +39,11 @@ async def _work(
 ) -> int:
     log, patience = structlog.get_logger(), timedelta(seconds=settings.shutdown_seconds)
     with stop_signals(patience) as stop:
-        async with abandoned_by(stop) as started, open_service(settings) as service:
+        async with (
+            traced(settings, "worker"),
+            abandoned_by(stop) as started,
+            open_service(settings) as service,
+        ):
             started()
             wanted = service.worker.channels & (channels or service.worker.channels)
             for channel in sorted((channels or frozenset()) - wanted):

@@ -12,9 +12,11 @@ not even imported. Attributes hold no address, body or secret. Their names are O
 A span is named `{operation} {destination}` (`send notifications`, `process email`) or `{method} {route}`.
 """
 
+import asyncio
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
@@ -96,6 +98,16 @@ def shutdown() -> None:
     spans, _spans = _spans, None
     if spans is not None:
         spans.close()
+
+
+@asynccontextmanager
+async def tracing(service_name: str, process: str, *, endpoint: str | None) -> AsyncGenerator[None]:
+    """Trace within the block when a collector is named, and send it what is left at the end."""
+    configure(service_name, process, endpoint=endpoint)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(shutdown)
 
 
 def span(

@@ -32,6 +32,29 @@ class SettingLine:
     description: str
 
 
+NOT_YET = frozenset(
+    {
+        "redis_url",
+        "rate_limit_fail_open",
+        "kafka_bootstrap",
+        "kafka_topic",
+        "kafka_dlq_topic",
+        "kafka_partitions",
+        "kafka_replication",
+        "rabbitmq_url",
+        "queued_timeout_seconds",
+        "retention_days",
+        "sendgrid_api_key",
+        "sendgrid_from_email",
+        "twilio_account_sid",
+        "twilio_auth_token",
+        "google_client_id",
+        "google_client_secret",
+    }
+)
+"""Settings whose parts arrive later: what is set in vain is said, not ignored."""
+
+
 def describe(settings: Settings) -> list[SettingLine]:
     """Return every setting with its value, masked where it is secret, and where it comes from."""
     variables = read_variables()
@@ -72,8 +95,8 @@ def warnings(settings: Settings) -> list[str]:
 def _without_effect(settings: Settings) -> Iterator[str]:
     for name, nearest in settings.unknown_names().items():
         yield f"{name}: is no setting" + (f"; did you mean {nearest}?" if nearest else "")
-    if settings.redis_url is not None:
-        yield "NS_REDIS_URL: has no effect yet; every process counts its own rate limits"
+    for name in sorted(NOT_YET.intersection(settings.model_fields_set)):
+        yield f"NS_{name.upper()}: has no effect yet; it belongs to a later release"
     if settings.api_processes > 1:
         yield "NS_API_PROCESSES: each process counts its own rate limits, which are so many times higher"
 

@@ -56,7 +56,7 @@ def _email_from(settings: dict[str, Any]) -> str | None:
 def provider_names(description: str) -> Any:
     """Declare the ordered providers of a channel: the mailbox in development, none elsewhere."""
     return setting(
-        description=f"{description}; the next one takes over when one is down",
+        description=f"{description}; the first is used, the others stand by for a later release",
         default_factory=_providers,
         shown="`mailbox` in development, else none",
     )
@@ -166,9 +166,9 @@ class Delivery(BaseModel):
         120.0, "Seconds after which a queued notification that nobody took is published again", **SECONDS
     )
     worker_concurrency: int = setting(64, "Deliveries in flight for each worker", ge=1, le=10_000)
-    email_providers: Names = provider_names("`mailbox`, `simulated`, `smtp`, in the order of trial")
-    sms_providers: Names = provider_names("`mailbox`, `simulated`, in the order of trial")
-    push_providers: Names = provider_names("`mailbox`, `simulated`, in the order of trial")
+    email_providers: Names = provider_names("`mailbox`, `simulated`, `smtp`, comma separated")
+    sms_providers: Names = provider_names("`mailbox`, `simulated`, comma separated")
+    push_providers: Names = provider_names("`mailbox`, `simulated`, comma separated")
     on_ambiguous_email: Lower[OnAmbiguous] = setting(
         "retry", "What to do when nobody knows whether the provider took an email: `retry` or `hold`"
     )

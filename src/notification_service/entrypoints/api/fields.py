@@ -7,16 +7,12 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
-from notification_service.domain.channels import email_address, web_url
+from notification_service.domain.channels import WEB_URL, email_address, web_url
 from notification_service.domain.errors import InvalidInputError
-from notification_service.domain.text import single_line, without_nul
+from notification_service.domain.text import ONE_LINE, WITHOUT_NUL, single_line, without_nul
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
-
-WITHOUT_NUL = "^[^\\u0000]*$"
-ONE_LINE = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$"
-WEB_URL = r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+([/?#][^\s\\]*)?$"
 
 MOST_METADATA_ENTRIES = 50
 LONGEST_METADATA_KEY = 64
@@ -121,27 +117,14 @@ type SearchText = Annotated[
     str, Field(min_length=1, max_length=2_048, json_schema_extra=_PLAIN), AfterValidator(without_nul)
 ]
 type Line = Annotated[str, Field(max_length=200, json_schema_extra=_LINE), AfterValidator(single_line)]
-type Heading = Annotated[
-    str, Field(min_length=1, max_length=200, json_schema_extra=_LINE), AfterValidator(single_line)
-]
 type Recipient = Annotated[
     str, Field(min_length=1, max_length=255, json_schema_extra=_LINE), AfterValidator(single_line)
-]
-type Address = Annotated[
-    str, Field(max_length=320, json_schema_extra={"format": "email"}), AfterValidator(email_address)
 ]
 type ShortAddress = Annotated[
     str, Field(max_length=255, json_schema_extra={"format": "email"}), AfterValidator(email_address)
 ]
-type WebUrl = Annotated[
-    str,
-    Field(max_length=2_048, json_schema_extra={"pattern": WEB_URL}),
-    AfterValidator(single_line),
-    AfterValidator(web_url),
-]
 type ShortWebUrl = Annotated[
     str,
     Field(max_length=255, json_schema_extra={"pattern": WEB_URL}),
-    AfterValidator(single_line),
     AfterValidator(web_url),
 ]

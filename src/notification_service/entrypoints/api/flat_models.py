@@ -13,6 +13,7 @@ from notification_service.domain.channels import (
     PhoneNumber,
     PushChannel,
     SmsChannel,
+    Title,
     WebhookChannel,
     recipient,
     stored_channel,
@@ -20,7 +21,6 @@ from notification_service.domain.channels import (
 from notification_service.domain.notification import Draft, Notification, Status
 from notification_service.domain.text import without_nul
 from notification_service.entrypoints.api.fields import (
-    Heading,
     Line,
     LongMessageBody,
     Recipient,
@@ -94,7 +94,7 @@ class FlatEmail(_FlatBody):
 
     channel: Literal["email"]
     recipient: ShortAddress
-    subject: Heading
+    subject: Title
 
     def address(self) -> Channel:
         """Where it goes."""

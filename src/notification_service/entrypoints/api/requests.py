@@ -1,7 +1,7 @@
 """What callers of the native profile send."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
@@ -10,6 +10,7 @@ from notification_service.domain.channels import (
     EmailChannel,
     PushChannel,
     SmsChannel,
+    Title,
     WebhookChannel,
 )
 from notification_service.domain.errors import InvalidInputError
@@ -21,15 +22,12 @@ from notification_service.domain.notification import (
     Reason,
 )
 from notification_service.entrypoints.api.fields import (
-    Address,
     Category,
-    Heading,
     Instant,
     MessageBody,
     Metadata,
     Reference,
     UserId,
-    WebUrl,
     whole,
 )
 
@@ -62,37 +60,14 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class EmailRequestChannel(EmailChannel):
-    """An email to one address."""
-
-    type: Literal["email"]
-    to: Address
-    subject: Heading
-
-
-class SmsRequestChannel(SmsChannel):
-    """A text message to one phone number in E.164 form."""
-
-    type: Literal["sms"]
-
-
 class PushRequestChannel(PushChannel):
     """A push notification to one device."""
 
-    type: Literal["push"]
-    title: Heading
-
-
-class WebhookRequestChannel(WebhookChannel):
-    """A signed POST to one URL."""
-
-    type: Literal["webhook"]
-    url: WebUrl
+    title: Title
 
 
 type RequestChannel = Annotated[
-    EmailRequestChannel | SmsRequestChannel | PushRequestChannel | WebhookRequestChannel,
-    Field(discriminator="type"),
+    EmailChannel | SmsChannel | PushRequestChannel | WebhookChannel, Field(discriminator="type")
 ]
 
 

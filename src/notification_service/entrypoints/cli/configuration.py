@@ -2,18 +2,22 @@
 
 import getpass
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
+
+import structlog
 
 from notification_service.entrypoints.cli.console import CommandError, ExitCode
 from notification_service.observability import logging
-from notification_service.settings import Settings, SettingsError, load_settings
+from notification_service.observability.tracing import tracing
+from notification_service.settings import Settings, SettingsError, load_settings, warnings
 from notification_service.settings.variables import read_variables
 
 
 def settings_with(**options: Any) -> Settings:
     """Return the settings, with every option that isn't None in place of the setting of its name."""
-    settings = _told(load_settings)
-    return settings.model_copy(update={name: value for name, value in options.items() if value is not None})
+    given = {name: value for name, value in options.items() if value is not None}
+    return _told(lambda: load_settings(**given))
 
 
 def configure_logging(settings: Settings, process: str) -> None:
@@ -21,6 +25,18 @@ def configure_logging(settings: Settings, process: str) -> None:
     logging.configure(
         settings.log_level, format=settings.log_format, service_name=settings.service_name, process=process
     )
+
+
+def traced(settings: Settings, process: str) -> AbstractAsyncContextManager[None]:
+    """Trace within the block as the settings say."""
+    endpoint = settings.otel_exporter_otlp_endpoint
+    return tracing(settings.service_name, process, endpoint=endpoint)
+
+
+def warn_of(settings: Settings) -> None:
+    """Log what is allowed and yet risky or without effect."""
+    for line in warnings(settings):
+        structlog.get_logger().warning("setting_warning", setting=line)
 
 
 def variable(name: str) -> str | None:

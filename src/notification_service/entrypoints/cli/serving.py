@@ -7,7 +7,7 @@ from datetime import timedelta
 import structlog
 from starlette.applications import Starlette
 
-from notification_service.entrypoints.cli.configuration import configure_logging
+from notification_service.entrypoints.cli.configuration import configure_logging, traced, warn_of
 from notification_service.entrypoints.cli.console import CommandError, ExitCode, guarded
 from notification_service.entrypoints.cli.supervisor import Supervisor
 from notification_service.entrypoints.server import (
@@ -37,6 +37,7 @@ def options_of(settings: Settings) -> ServerOptions:
 def run_api(settings: Settings) -> int:
     """Serve the API until SIGTERM or SIGINT, in as many processes as the settings say."""
     allow_many_connections()
+    warn_of(settings)
     count = settings.api_processes
     sockets = listen(settings.host, settings.port, shares=count)
     if count == 1:
@@ -49,6 +50,7 @@ def run_api(settings: Settings) -> int:
 def run_everything(settings: Settings, *, greet: Greet) -> int:
     """Serve the API and deliver, all in this process; `greet` is awaited once it listens."""
     allow_many_connections()
+    warn_of(settings)
     return run(_serve(settings, listen(settings.host, settings.port), with_worker=True, greet=greet))
 
 
@@ -89,7 +91,7 @@ async def _serve(
     # The application is imported late: prometheus_client asks at its import whether metrics are shared.
     from notification_service.entrypoints.api.app import create_app  # noqa: PLC0415
 
-    application, url = create_app(settings, with_worker=with_worker), url_of(sockets[0])
+    url = url_of(sockets[0])
 
     async def on_listening() -> None:
         structlog.get_logger().info(
@@ -98,5 +100,9 @@ async def _serve(
         await greet(application, url)
 
     with stop_signals(timedelta(seconds=settings.shutdown_seconds), hasty=not is_child) as stop:
-        await serve(application, sockets, options=options_of(settings), stop=stop, on_listening=on_listening)
+        application = create_app(settings, with_worker=with_worker, stopping=stop)
+        async with traced(settings, "up" if with_worker else "api"):
+            await serve(
+                application, sockets, options=options_of(settings), stop=stop, on_listening=on_listening
+            )
     return 0
