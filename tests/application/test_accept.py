@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, override
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -52,7 +53,6 @@ class Store(SqliteStore):
     """The real one, which can be told to fail."""
 
     fails_with: BaseException | None = None
-    fails_after_commit: bool = False
     hangs = False
     calls = 0
 
@@ -123,8 +123,6 @@ class Desk:
         """The only notification there is."""
         async with self.house.database.statement() as connection:
             [row] = (await connection.execute(text("SELECT id FROM notifications"))).all()
-        from uuid import UUID
-
         return await self.house.get(NotificationId(UUID(row[0])))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import structlog
 
+from notification_service.adapters.brokers.embedded import POLL, EmbeddedBroker
+from notification_service.adapters.stores.sql.wakeups import SqlWakeups
 from notification_service.application import deliver as delivering
 from notification_service.application.deliver import Pace
 from notification_service.domain.errors import (
@@ -254,7 +256,7 @@ class TestEndings:
         assert await workshop.house.status(one.id) is Status.SENDING
 
     async def test_what_a_provider_says_is_made_fit_for_the_store(self, workshop: Workshop) -> None:
-        """However long and whatever characters: an ending that can't be stored would be told again for ever."""
+        """However long, whatever characters: an ending that can't be stored would be told for ever."""
         workshop.provider.endings = [permanent("a\x00b\ud800\n" + "x" * 9_000, "e\x00" * 500)]
         one = await workshop.add()
 
@@ -536,9 +538,6 @@ class TestPace:
 
     async def test_a_lost_ring_is_made_up_for_by_the_poll(self, workshop: Workshop) -> None:
         """Within a second or so, though nobody rang."""
-        from notification_service.adapters.brokers.embedded import POLL, EmbeddedBroker
-        from notification_service.adapters.stores.sql.wakeups import SqlWakeups
-
         workshop.broker = EmbeddedBroker(SqlWakeups(workshop.house.database))  # it doesn't listen
         async with workshop.working():
             await asyncio.sleep(0.1)

@@ -28,6 +28,7 @@ from tests.stores.house import House
 
 AT_ONCE = RetryPolicy(max_retries=3, schedule=(timedelta(),))
 PATIENT = RetryPolicy(max_retries=3, schedule=(timedelta(minutes=1), timedelta(minutes=4)))
+PACE = Pace(lease=timedelta(minutes=1), send_timeout=timedelta(milliseconds=200))
 
 type Ending = Callable[[Message], Awaitable[ProviderReceipt]]
 
@@ -106,7 +107,7 @@ class Workshop:
     provider: ScriptedProvider = field(default_factory=ScriptedProvider)
     metrics: Metrics = field(default_factory=Metrics)
     policy: RetryPolicy = AT_ONCE
-    pace: Pace = Pace(lease=timedelta(minutes=1), send_timeout=timedelta(milliseconds=200))
+    pace: Pace = PACE
     concurrency: int = 64
     jitter: float = 0.5
 
@@ -162,7 +163,7 @@ class Workshop:
 
     async def becomes(self, notification_id: NotificationId, *statuses: Status) -> None:
         async with asyncio.timeout(5):
-            while await self.house.status(notification_id) not in statuses:
+            while await self.house.status(notification_id) not in statuses:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.005)
 
     async def add(self, **changes: Any) -> Notification:

@@ -93,9 +93,7 @@ def test_every_lost_claim_has_a_verdict_that_is_whole(attempts: int, policy: Ret
 def test_a_budget_is_one_attempt_and_the_retries_of_the_policy(policy: RetryPolicy, jitter: float) -> None:
     error = TransientDeliveryError("-", provider="p", error_code="c")
 
-    verdicts = [
-        judge(error, attempts=attempts, policy=policy, jitter=jitter) for attempts in range(1, 10)
-    ]
+    verdicts = [judge(error, attempts=attempts, policy=policy, jitter=jitter) for attempts in range(1, 10)]
 
     assert [verdict.is_dead for verdict in verdicts].index(True) == policy.max_retries
     assert verdicts[policy.max_retries].reason is Reason.RETRIES_EXHAUSTED

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -46,9 +46,9 @@ def postgres_tables(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-async def postgres_url(postgres_tables: str) -> AsyncIterator[str]:
+async def postgres_url(postgres_tables: str) -> str:
     """One database for all tests, emptied before each: making one takes longer than most tests."""
     connection = await asyncpg.connect(postgres_tables)
     await connection.execute(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
     await connection.close()
-    yield postgres_tables
+    return postgres_tables

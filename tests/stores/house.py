@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Self
 
 from sqlalchemy import Row, insert, literal, select, update
@@ -25,7 +25,7 @@ from notification_service.adapters.stores.sql.tables import (
 from notification_service.adapters.stores.sql.wakeups import SqlWakeups
 from notification_service.domain.notification import Claim, Notification, NotificationId, Status
 from notification_service.ports import Acceptance, IdempotencyKey, StoredAnswer, Wakeups
-from tests.stores.making import a_notification
+from tests.stores.making import a_notification, dead
 
 LEASE = timedelta(minutes=1)
 AN_HOUR = timedelta(hours=1)
@@ -108,8 +108,6 @@ class House:
 
     async def add_dead(self, **changes: Any) -> Notification:
         """Store one, send it, fail for good."""
-        from tests.stores.making import dead
-
         claim = await self.add_and_claim(**changes)
         await self.store.settle([dead(claim)])
         return claim.notification
@@ -186,9 +184,5 @@ class House:
 async def until(condition: Callable[[], bool], *, seconds: float = 5) -> None:
     """Return as soon as the condition holds; fail when it doesn't in time."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - nobody tells when
             await asyncio.sleep(0.005)
-
-
-def in_the_past(moment: datetime) -> datetime:
-    return moment - timedelta(seconds=1)

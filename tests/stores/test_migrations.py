@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,6 @@ UNION ALL SELECT 'index', name, coalesce(sql, '') FROM sqlite_master WHERE type 
 @pytest.fixture
 def empty_databases(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
     """Make empty databases of a kind."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         made = 0
 

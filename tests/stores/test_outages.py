@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from notification_service.adapters.stores.sql import engine
 from notification_service.adapters.stores.sql.engine import Database
 from notification_service.domain.errors import StoreRefusesError, StoreUnavailableError
 from notification_service.domain.mailbox import MailboxFilter
-from notification_service.domain.notification import Status
+from notification_service.domain.notification import Claim, Status
 from notification_service.domain.people import Principal
 from notification_service.ports import Acceptance, DeadLetterFilter, NotificationFilter, Session
 from tests.stores.conformance.mailbox import a_message
@@ -42,8 +43,8 @@ def calls(house: House) -> list[Callable[[], Awaitable[Any]]]:
         lambda: store.lost_claims(limit=1),
         lambda: store.expire(limit=1),
         lambda: store.forget_answers(limit=1),
-        lambda: store.check(),
-        lambda: store.backlog(),
+        store.check,
+        store.backlog,
         lambda: archive.get(new_id()),
         lambda: archive.find(NotificationFilter(), limit=1),
         lambda: archive.page(NotificationFilter(), number=1, size=1),
@@ -56,7 +57,7 @@ def calls(house: House) -> list[Callable[[], Awaitable[Any]]]:
         lambda: letters.redrive_matching(DeadLetterFilter(), by="root", status=Status.QUEUED, limit=1),
         lambda: users.add(a_user(house)),
         lambda: users.get("ann"),
-        lambda: users.everybody(),
+        users.everybody,
         lambda: users.set_password_hash("ann", "hash"),
         lambda: users.set_disabled("ann", disabled=True),
         lambda: sessions.add_link(b"link", session.principal, lifetime=AN_HOUR),
@@ -71,11 +72,7 @@ def calls(house: House) -> list[Callable[[], Awaitable[Any]]]:
     ]
 
 
-def _a_claim() -> Any:
-    from datetime import UTC, datetime
-
-    from notification_service.domain.notification import Claim
-
+def _a_claim() -> Claim:
     now = datetime.now(UTC)
     return Claim(notification=a_notification(), epoch=1, attempts_in_budget=0, claimed_at=now)
 
@@ -87,8 +84,6 @@ async def expect_unavailable(call: Callable[[], Awaitable[Any]]) -> None:
 
 def unreachable(url: str) -> House:
     """The stores of a process whose database isn't there."""
-    from contextlib import AsyncExitStack
-
     return House(Database(url, pool_size=2), url, AsyncExitStack())
 
 
@@ -159,7 +154,9 @@ class TestPostgres:
         async with administrator.transaction():
             await administrator.execute("LOCK TABLE notifications IN ACCESS EXCLUSIVE MODE")
             waiting = asyncio.create_task(house.add_one())
-            while not await self.terminate(administrator, "wait_event_type = 'Lock'"):
+            while not await self.terminate(  # noqa: ASYNC110 - nobody tells when
+                administrator, "wait_event_type = 'Lock'"
+            ):
                 await asyncio.sleep(0.01)
             with pytest.raises(StoreUnavailableError):
                 await waiting

@@ -14,7 +14,7 @@ from notification_service.domain.notification import (
 )
 from notification_service.ports import DeadLetterFilter, NotificationFilter
 from tests.stores.house import House
-from tests.stores.making import a_notification, again, dead, lost, new_id, sent
+from tests.stores.making import a_notification, again, dead, lost, lost_for_good, new_id, sent
 
 EVERYTHING = NotificationFilter()
 NOT_WAITING = [status for status in Status if status not in {Status.PENDING, Status.QUEUED}]
@@ -70,9 +70,11 @@ class LookingConformance:
         other = await house.another()
         there = {one.id for one in await house.add(*(a_notification() for _ in range(30)))}
         found: list[NotificationId] = []
-        while not found or page.has_more:
+        has_more = True
+        while has_more:
             page = await house.archive.find(EVERYTHING, limit=4, after=found[-1] if found else None)
             found += [one.id for one in page.rows]
+            has_more = page.has_more
 
             await other.add(*(a_notification() for _ in range(3)))
 
@@ -313,8 +315,6 @@ class InterveningConformance:
 
     async def test_a_late_ending_after_a_retry_changes_nothing(self, house: House) -> None:
         """The slow worker of a claim that was found lost, given up and retried by hand."""
-        from tests.stores.making import lost_for_good
-
         slow = await house.add_and_claim()
         await house.store.settle([lost_for_good(await house.lose(slow))])
         await house.archive.retry(slow.notification.id, by="root", status=Status.QUEUED)

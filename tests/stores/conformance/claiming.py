@@ -5,7 +5,9 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import func, select
 
+from notification_service.adapters.stores.sql.tables import notifications
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.notification import NotificationId, Status
 from tests.stores.house import LEASE, House
@@ -212,10 +214,7 @@ class ClaimingConformance:
         await asyncio.gather(*(work(each) for each in (house, other) * 3))
 
         async with house.database.statement() as connection:
-            from notification_service.adapters.stores.sql.tables import notifications as table
-            from sqlalchemy import func, select
-
-            attempts = (await connection.execute(select(func.sum(table.c.attempts)))).scalar_one()
+            attempts = (await connection.execute(select(func.sum(notifications.c.attempts)))).scalar_one()
         assert attempts == claims_made > 20
 
     async def test_a_lease_is_measured_by_the_databases_clock(self, house: House) -> None:
