@@ -72,6 +72,15 @@ def test_a_replay_says_that_it_carries_no_rate_limit(openapi: dict[str, Any]) ->
         assert "no RateLimit headers" in headers["Idempotency-Replayed"]["description"]
 
 
+def test_every_channel_has_to_be_named(openapi: dict[str, Any]) -> None:
+    """Our own classes know their type; a body without one could be any of them."""
+    schemas = openapi["components"]["schemas"]
+    for reference in schemas["RequestChannel"]["discriminator"]["mapping"].values():
+        channel = schemas[reference.rpartition("/")[2]]
+        assert "type" in channel["required"]
+        assert "default" not in channel["properties"]["type"]
+
+
 def test_every_error_is_a_problem(openapi: dict[str, Any]) -> None:
     for path, method, operation in _operations(openapi):
         for status, response in operation["responses"].items():
