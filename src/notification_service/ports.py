@@ -3,7 +3,7 @@
 Each sentence of a method's docstring is a test in the port's conformance suite.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -150,6 +150,9 @@ class NotificationArchive(Protocol):
 
     async def get(self, notification_id: NotificationId) -> Notification | None:
         """Return the notification, or None."""
+
+    async def get_many(self, ids: Collection[NotificationId]) -> Sequence[Notification]:
+        """Return those that exist, in any order."""
 
     async def find(
         self, where: NotificationFilter, *, limit: int, after: NotificationId | None = None

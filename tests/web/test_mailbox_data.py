@@ -112,6 +112,23 @@ async def test_a_list_is_read_on_from_where_it_ended(site: Site) -> None:
     assert [each["id"] for each in first["messages"] + rest["messages"]] == put[::-1]
 
 
+async def test_a_line_tells_its_notifications_status(site: Site) -> None:
+    """One of several in the list; what is not known here has none."""
+    ann = new_user()
+    await site.put(ann, subject="of nothing")
+    await site.send(ann, {"type": "email", "to": "ann@example.com", "subject": "sent"}, "hello")
+    async with site.client() as client:
+        await signed_in(site, client, ann)
+        async with asyncio.timeout(10):
+            found: dict[str, str | None] = {}
+            while found.get("sent") != "sent":
+                rows = (await client.get("/mailbox/messages")).json()["messages"]
+                found = {row["subject"]: row["status"] for row in rows}
+                await asyncio.sleep(0.05)
+
+    assert found == {"of nothing": None, "sent": "sent"}
+
+
 async def test_odd_questions_get_ordinary_answers(site: Site) -> None:
     """Addresses are edited by hand."""
     async with site.client() as client:

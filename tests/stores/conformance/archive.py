@@ -39,6 +39,15 @@ class LookingConformance:
         assert await house.archive.get(new_id()) is None
         assert list(await house.archive.history(new_id())) == []
 
+    async def test_many_are_got_at_once_and_what_is_not_there_is_left_out(self, house: House) -> None:
+        added = await house.add(*(a_notification() for _ in range(3)))
+        wanted = [added[0].id, new_id(), added[2].id]
+
+        found = await house.archive.get_many(wanted)
+
+        assert sorted(found, key=lambda one: one.id) == [await house.get(added[at].id) for at in (0, 2)]
+        assert list(await house.archive.get_many([])) == []
+
     async def test_the_newest_come_first(self, house: House) -> None:
         added = [await house.add_one() for _ in range(5)]
 

@@ -76,5 +76,4 @@ def version_of(rows: Iterable[MailboxMessage]) -> str:
 
 async def _statuses(service: Service, rows: Sequence[MailboxMessage]) -> dict[NotificationId, Status]:
     wanted = {row.notification_id for row in rows}
-    found = [await service.archive.get(each) for each in wanted]
-    return {each.id: each.status for each in found if each}
+    return {each.id: each.status for each in await service.archive.get_many(wanted)}

@@ -1,6 +1,6 @@
 """What happened to notifications, and the transitions that people ask for."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -47,6 +47,13 @@ class SqlArchive:
             query = select(notifications).where(_COLUMNS.id == notification_id)
             row = (await connection.execute(query)).mappings().one_or_none()
         return notification_of(row) if row else None
+
+    async def get_many(self, ids: Collection[NotificationId]) -> Sequence[Notification]:
+        """See `NotificationArchive.get_many`."""
+        async with self._database.statement() as connection:
+            query = select(notifications).where(_COLUMNS.id.in_(ids))
+            rows = (await connection.execute(query)).mappings().all()
+        return [notification_of(row) for row in rows]
 
     async def find(
         self, where: NotificationFilter, *, limit: int, after: NotificationId | None = None
