@@ -198,8 +198,10 @@ def test_what_is_no_http_gets_a_problem(start: Starter, free_port: int) -> None:
         connection.sendall(b"hello\r\n\r\n")
         found = answer(connection)
 
+    problem = json.loads(found.partition(b"\r\n\r\n")[2])
     assert found.startswith(b"HTTP/1.1 400 ")
-    assert json.loads(found.partition(b"\r\n\r\n")[2])["code"] == "malformed_request"
+    assert problem["code"] == "malformed_request"
+    assert f"x-request-id: {problem['request_id']}\r\n".encode() in found
 
 
 def test_an_answer_does_not_name_the_server(start: Starter, free_port: int) -> None:
