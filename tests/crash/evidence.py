@@ -48,7 +48,8 @@ class Evidence:
     def counted(self, notification_id: str) -> list[dict[str, Any]]:
         """The attempts that took effect, oldest first; one whose claim was lost before didn't."""
         history = self.histories.get(notification_id, [])
-        return [each for each in history if each["next_attempt_at"] or _ended_it(each)]
+        attempts = [each for each in history if each["kind"] == "attempt"]
+        return [each for each in attempts if each["next_attempt_at"] or _ended_it(each)]
 
 
 async def gather(

@@ -18,6 +18,7 @@ from tests.e2e.processes import PROGRAMS, ServiceProcess, is_healthy, ordinary_s
 from tests.services import free_port
 
 BUSY_LOOKS = 250
+LOOKS_AT_A_THAW = 10
 
 
 @dataclass
@@ -83,6 +84,9 @@ class Victim:
         await self._look(alive=True)
         await asyncio.sleep(FROZEN_SECONDS)
         worker.thaw()
+        for _ in range(LOOKS_AT_A_THAW):  # a claim that was frozen half-way is made now, its lease run out
+            await self._look(alive=True)
+            await asyncio.sleep(0.1)
 
     async def revive(self) -> None:
         """Start the service again if it lies dead: there are questions to answer."""
