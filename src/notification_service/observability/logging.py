@@ -21,9 +21,9 @@ from notification_service.observability.privacy import redact, without_values
 type Format = Literal["auto", "json", "console"]
 
 OURS = "notification_service"
-SPEAK_AT_INFO = ("uvicorn.error", "_granian")
+SPEAK_AT_INFO = ("uvicorn.error",)
 """Servers whose start and stop is worth a line; others are heard from warnings up."""
-SILENT = ("uvicorn.access", "granian.access")
+SILENT = ("uvicorn.access",)
 """A line for each request would cost more than it tells; `http_requests_total` counts them."""
 
 

@@ -42,6 +42,10 @@ SETTLE_SECONDS = 1.0
 """What a worker needs between the end of an attempt and writing it down, within the lease."""
 
 
+OF_THE_COMMANDS = ("NS_URL", "NS_TOKEN")
+"""What `notify send` and its like read besides: the server to speak to, and as whom."""
+
+
 # The bases are listed backwards because pydantic collects fields from the last base to the first: the
 # environment and the data folder must be known before what depends on them.
 class Settings(Telemetry, Limits, Security, Providers, Delivery, Brokers, Stores, Process, BaseSettings):
@@ -83,7 +87,7 @@ class Settings(Telemetry, Limits, Security, Providers, Delivery, Brokers, Stores
 
     def unknown_names(self) -> dict[str, str | None]:
         """Return the `NS_*` variables that nothing reads, each with the known name nearest to it."""
-        return unknown_names(self.names, read_variables())
+        return unknown_names({*self.names, *OF_THE_COMMANDS}, read_variables())
 
     @classmethod
     @override

@@ -21,8 +21,6 @@ from notification_service.entrypoints.server import CannotListenError, listen
 from notification_service.ports import Provider
 from notification_service.settings import Settings, warnings
 
-OUR_OWN_NAMES = ("NS_URL:", "NS_TOKEN:")
-"""Variables of the command line that are no settings of the service."""
 CLOCK_TOLERANCE = timedelta(seconds=2)
 PROVIDER_PATIENCE = 10.0
 
@@ -51,7 +49,7 @@ def examine(settings: Settings) -> list[Check]:
 
 def check_settings(settings: Settings) -> Iterator[Check]:
     """Warn of what is allowed and yet risky, and of names that nothing reads."""
-    found = [line for line in warnings(settings) if not line.startswith(OUR_OWN_NAMES)]
+    found = warnings(settings)
     if not found:
         yield Check(name="settings", state="ok", detail=f"fit for {settings.environment}")
     for line in found:

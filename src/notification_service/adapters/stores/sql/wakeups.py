@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Iterable
 from datetime import timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,7 +16,11 @@ from notification_service.domain.errors import StoreUnavailableError
 
 POSTGRES_CHANNEL = "notification_service_due"
 SQLITE_LOOK = timedelta(milliseconds=25)
+POSTGRES_LOOK = timedelta(milliseconds=100)
+"""How late a listener on PostgreSQL notices that it is to stop."""
 RECONNECT = timedelta(seconds=1)
+
+log = structlog.get_logger(__name__)
 
 _NOTIFY = text("SELECT pg_notify(:name, :payload)")
 
@@ -46,19 +51,19 @@ class SqlWakeups:
     async def wait(self, channel: ChannelType, *, at_most: timedelta) -> None:
         """See `Wakeups.wait`."""
         bell = self._bells[channel]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(at_most.total_seconds()):
-                await bell.wait()
+        await _set_within(bell, at_most)
         bell.clear()
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncGenerator[None]:
         """Hear the rings of other processes until the block ends."""
-        listener = asyncio.create_task(self._listen())
+        # Told to stop, not cancelled: a driver cancelled while it connects leaves the connection open.
+        stopping = asyncio.Event()
+        listener = asyncio.create_task(self._listen(stopping))
         try:
             yield
         finally:
-            listener.cancel()
+            stopping.set()
             await asyncio.wait([listener])
 
     async def aclose(self) -> None:
@@ -83,30 +88,39 @@ class SqlWakeups:
         finally:
             self._sender = None
 
-    async def _listen(self) -> None:
+    async def _listen(self, stopping: asyncio.Event) -> None:
         hear = self._hear_postgres if self._database.is_postgres else self._hear_sqlite
-        while True:
-            with contextlib.suppress(Exception):  # the driver's own too: who gave up would never hear again
-                await hear()
-            await asyncio.sleep(RECONNECT.total_seconds())
+        while not stopping.is_set():
+            try:
+                await hear(stopping)
+            except Exception as error:  # who gave up would never hear again; the poll goes on
+                log.warning("listening_failed", error=type(error).__name__)
+            await _set_within(stopping, RECONNECT)
 
-    async def _hear_postgres(self) -> None:
+    async def _hear_postgres(self, stopping: asyncio.Event) -> None:
         async with self._database.listener() as connection:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener(POSTGRES_CHANNEL, self._heard)
             self._set(CHANNEL_TYPES)  # whatever rang while nobody listened
-            await lost.wait()
+            while not (lost.is_set() or stopping.is_set()):
+                await _set_within(lost, POSTGRES_LOOK)
 
     def _heard(self, _connection: Any, _pid: int, _name: str, payload: str) -> None:
         self._set(channel for channel in CHANNEL_TYPES if channel in payload.split(","))
 
-    async def _hear_sqlite(self) -> None:
+    async def _hear_sqlite(self, stopping: asyncio.Event) -> None:
         known = None
         async with self._database.statement() as connection:
-            while True:
+            while not stopping.is_set():
                 version = (await connection.exec_driver_sql("PRAGMA data_version")).scalar_one()
                 if version != known:
                     self._set(CHANNEL_TYPES)
                     known = version
-                await asyncio.sleep(SQLITE_LOOK.total_seconds())
+                await _set_within(stopping, SQLITE_LOOK)
+
+
+async def _set_within(event: asyncio.Event, at_most: timedelta) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(at_most.total_seconds()):
+            await event.wait()
