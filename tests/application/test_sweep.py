@@ -13,7 +13,7 @@ from notification_service.domain.errors import StoreUnavailableError
 from notification_service.domain.notification import Claim, Outcome, Reason, Status
 from notification_service.domain.retry import RetryPolicy
 from tests.application.workshop import AT_ONCE, Workshop
-from tests.stores.house import AN_HOUR
+from tests.stores.house import AN_HOUR, until
 from tests.stores.making import a_key, a_notification, sent
 
 HOLDING = RetryPolicy(max_retries=3, schedule=(timedelta(),), hold_ambiguous=True)
@@ -70,6 +70,19 @@ async def test_a_lost_claim_of_a_channel_that_holds_is_a_dead_letter_at_once(wor
     swept = await workshop.house.get(one.id)
     assert (swept.status, swept.status_reason) == (Status.FAILED, Reason.AMBIGUOUS)
     assert len(await workshop.dead_letters()) == 1
+
+
+async def test_an_ending_told_after_the_sweep_is_written_down_and_changes_nothing(workshop: Workshop) -> None:
+    one = await workshop.add()
+    [slow] = await lose_all(workshop)
+    await workshop.sweep().once()
+
+    effective = await workshop.store.settle([sent(slow)])
+
+    assert effective == frozenset()
+    assert await workshop.house.status(one.id) is Status.PENDING
+    outcomes = [line.outcome for line in await workshop.history(one)]
+    assert outcomes == [Outcome.UNKNOWN, Outcome.DELIVERED]
 
 
 async def test_more_lost_claims_than_one_batch_are_all_released(workshop: Workshop) -> None:
@@ -223,6 +236,27 @@ async def test_the_gauges_show_the_backlog(workshop: Workshop) -> None:
     names = ("notifications_pending", "notifications_queued", "notifications_sending", "dead_letters")
     assert [float(told[name]) for name in names] == [1, 1, 1, 1]
     assert 90 <= float(told["notifications_oldest_due_seconds"]) < 100
+
+
+async def test_a_watch_that_fails_is_tried_again(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "WATCH_INTERVAL", timedelta(milliseconds=10))
+    failures: list[Exception] = [StoreUnavailableError(), ValueError("a bug")]
+    original = workshop.store.backlog
+
+    async def failing() -> Any:
+        if failures:
+            raise failures.pop()
+        return await original()
+
+    monkeypatch.setattr(workshop.store, "backlog", failing)
+    await workshop.add()
+    stopping = asyncio.Event()
+    watching = asyncio.create_task(workshop.sweep().watch(stopping=stopping))
+
+    await until(lambda: b"notifications_queued 1.0" in workshop.metrics.render()[0])
+
+    stopping.set()
+    await watching
 
 
 async def test_a_lost_claim_is_one_line_without_body_or_address(workshop: Workshop) -> None:

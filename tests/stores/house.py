@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Self
 
-from sqlalchemy import Row, insert, literal, select, update
+from sqlalchemy import Row, insert, literal, select, text, update
 from sqlalchemy.engine import make_url
 
 from notification_service.adapters.stores.sql.archive import SqlArchive
@@ -155,6 +155,11 @@ class House:
     async def park(self, **values: Any) -> None:
         """Put a dead letter that belongs to no notification beside the others."""
         await self._shift(insert(dead_letters).values(**values))
+
+    async def analyze(self) -> None:
+        """Have the database look how much there is of everything."""
+        async with self.database.statement() as connection:
+            await connection.execute(text("ANALYZE notifications"))
 
     async def kill_everything(self) -> None:
         """Make a dead letter of each notification, in two statements."""

@@ -188,20 +188,15 @@ def test_ten_processes_at_once_migrate_once(url: str) -> None:
 @pytest.mark.parametrize("kind", BOTH)
 def test_the_alembic_command_migrates_the_database_that_the_settings_name(url: str) -> None:
     plain = url.replace("+aiosqlite", "").replace("+asyncpg", "")
-    environment = os.environ | {"NS_DATABASE_URL": plain}
 
-    done = [
-        subprocess.run(
-            [sys.executable, "-m", "alembic", *command],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        for command in (["upgrade", "head"], ["check"], ["current"])
-    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        cwd=ROOT,
+        env=os.environ | {"NS_DATABASE_URL": plain},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
-    assert [(each.returncode, each.stderr if each.returncode else "") for each in done] == [(0, "")] * 3
-    assert str(newest_revision()) in done[2].stdout
+    assert (done.returncode, done.stderr if done.returncode else "") == (0, "")
     assert revision(url) == newest_revision()

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 
 from notification_service.adapters.stores.sql import engine
 from notification_service.adapters.stores.sql.engine import Database
+from notification_service.adapters.stores.sql.wakeups import SqlWakeups
 from notification_service.domain.errors import StoreRefusesError, StoreUnavailableError
 from notification_service.domain.mailbox import MailboxFilter
 from notification_service.domain.notification import Claim, Status
@@ -246,6 +247,22 @@ class TestPostgres:
         began = time.monotonic()
         await theirs.wait("email", at_most=timedelta(seconds=5))
         assert time.monotonic() - began < 1
+
+    async def test_nobody_gets_a_connection_that_listens(self, house: House) -> None:
+        """Whoever listened takes its connection along."""
+        async with SqlWakeups(house.database).listening():
+            await asyncio.sleep(0.1)
+        heard = []
+
+        async def look() -> None:
+            async with house.database.statement() as connection:
+                asked = await connection.execute(text("SELECT count(*) FROM pg_listening_channels()"))
+                heard.append(asked.scalar_one())
+                await asyncio.sleep(0.05)
+
+        await asyncio.gather(look(), look(), look())
+
+        assert heard == [0, 0, 0]
 
     async def test_ringing_never_raises_though_the_database_is_away(self, free_port: int) -> None:
         away = unreachable(f"postgresql+asyncpg://nobody@127.0.0.1:{free_port}/nothing")

@@ -49,6 +49,8 @@ class TestIntervening(InterveningConformance):
 class TestDeadLetter(DeadLetterConformance):
     """What every store promises about what is parked."""
 
+    many = 2_000  # it takes its time
+
 
 class TestUser(UserConformance):
     """What every store promises about users."""
