@@ -19,6 +19,9 @@ run: setup ## start the whole service, nothing else needed; Ctrl-C ends it
 test: setup ## run all tests; REQUIRE=all: none may be skipped; ARGS='-k name': passed to pytest
 	@REQUIRE='$(REQUIRE)' $(BIN)/python -m pytest $(ARGS)
 
+test-embedded: setup ## only what needs no server, no browser and no process of its own: under a minute
+	@$(BIN)/python -m pytest -m 'not processes and not postgres and not chromium' $(ARGS)
+
 check: setup ## formatting, lint, types, import rules, dead code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -56,4 +59,4 @@ build: setup ## build the wheel into dist/
 clean: ## remove everything that was made, .venv too
 	rm -rf .venv .cache build dist .hypothesis
 
-.PHONY: help setup run test check format migrate crash-test fuzz load-test settings-docs lock build clean
+.PHONY: help setup run test test-embedded check format migrate crash-test fuzz load-test settings-docs lock build clean

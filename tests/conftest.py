@@ -4,11 +4,14 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
 from tests import services
+
+FOLDER = Path(__file__).parent
 
 pytest_plugins = services.modules()
 
@@ -16,7 +19,11 @@ hypothesis.settings.register_profile("default", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
+WITH_PROCESSES = ("cli", "crash", "e2e", "fuzz", "load")
+"""Folders whose tests start the service as a user would; the rest runs inside pytest, in under a minute."""
+
 _outcomes: dict[str, str] = {}
+_with_processes: set[str] = set()
 
 
 @pytest.fixture
@@ -27,6 +34,7 @@ def free_port() -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make a mark of each service and refuse a REQUIRE that names none."""
+    config.addinivalue_line("markers", "processes: starts real processes of ours; set by its folder")
     for service in services.services():
         config.addinivalue_line(
             "markers", f"{service.name}: needs {service.name}; set by itself with {service.fixture}"
@@ -40,6 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test that uses a service, and give the service to each test that has the mark."""
     for item in items:
+        if item.path.relative_to(FOLDER).parts[0] in WITH_PROCESSES:
+            item.add_marker("processes")
+            _with_processes.add(item.nodeid)
         for service in services.services():
             fixtures: list[str] = getattr(item, "fixturenames", [])
             if service.fixture in fixtures:
@@ -74,7 +85,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what ran where, and what was out of reach."""
     ran = {node for node, outcome in _outcomes.items() if outcome != "skipped"}
     needy = {node for service in services.services() for node in service.used_by}
-    parts = [f"embedded {len(ran - needy)}"]
+    inside = ran - needy - _with_processes
+    parts = [f"embedded {len(inside)}", f"processes {len(ran - needy - inside)}"]
     out_of_reach = []
     for service in services.services():
         state = service.state
