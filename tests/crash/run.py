@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash.evidence import Evidence, gather
+from tests.crash.hands import ClaimInHand
 from tests.crash.ledger import Ledger, open_ledger
 from tests.crash.plan import SEND_TIMEOUT_SECONDS, Plan
 from tests.crash.traffic import Traffic
@@ -53,8 +54,8 @@ class Report:
         return (
             f"{'OK' if self.is_good else 'BROKEN'}: {self.accepted} accepted, {self.kills} kills, 1 freeze, "
             f"{self.unknown_requests} requests of unknown ending repeated with their key; "
-            f"lost {lost}, not final {unfinished}; repeats {self.repeats} <= unknown endings "
-            f"{self.unknown_endings} <= claims in hand {self.claims_in_hand} <= bound {self.bound}; "
+            f"lost {lost}, not final {unfinished}; repeats {self.repeats} of unknown endings "
+            f"{self.unknown_endings}, claims in hand {self.claims_in_hand}, bound {self.bound}; "
             f"{self.seconds:.1f} s, longest stall {self.longest_stall:.1f} s"
         )
 
@@ -104,7 +105,11 @@ async def _run(plan: Plan, victim: Victim, ledger: Ledger, report: Report) -> No
         await victim.revive()
         await until_settled(caller)
         evidence = await gather(
-            plan=plan, caller=caller, accepted=ledger.ids, sink=sink, in_hand=victim.in_hand
+            plan=plan,
+            caller=caller,
+            accepted=ledger.ids,
+            sink=sink,
+            in_hand=[*victim.in_hand, victim.at_the_thaw],
         )
         _note(report, victim, traffic, evidence)
         report.webhooks_arrived = len(sink.arrivals)
@@ -135,7 +140,7 @@ def _note(report: Report, victim: Victim, traffic: Traffic, evidence: Evidence) 
     report.unknown_requests = traffic.endings["unknown"]
     report.repeats = sum(map(evidence.repeats, evidence.arrivals))
     report.unknown_endings = sum(evidence.attempts(name, "unknown") for name in evidence.histories)
-    report.claims_in_hand = evidence.in_hand.total()
+    report.claims_in_hand = len(frozenset[ClaimInHand]().union(*victim.in_hand))
     report.broken |= judge(evidence, traffic.plan)
     if report.longest_stall > LONGEST_STALL:  # leases run out on a machine that stands still
         report.broken.pop("lost_without_a_crash", None)

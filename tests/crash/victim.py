@@ -32,7 +32,8 @@ class Victim:
     processes: list[ServiceProcess] = field(default_factory=list)
     kills: int = 0
     in_hand: list[frozenset[ClaimInHand]] = field(default_factory=list)
-    """What was being sent at each kill and each freeze."""
+    """What was being sent at each kill and at the freeze."""
+    at_the_thaw: frozenset[ClaimInHand] = frozenset()
 
     def __post_init__(self) -> None:
         """Make its settings: short leases, so that what was lost is found again soon."""
@@ -85,7 +86,7 @@ class Victim:
         await asyncio.sleep(FROZEN_SECONDS)
         worker.thaw()
         for _ in range(LOOKS_AT_A_THAW):  # a claim that was frozen half-way is made now, its lease run out
-            await self._look(alive=True)
+            self.at_the_thaw |= await claims_in_hand(self.database, alive=True)
             await asyncio.sleep(0.1)
 
     async def revive(self) -> None:
