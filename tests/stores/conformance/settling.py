@@ -262,6 +262,18 @@ class SettlingConformance:
             None,
         )
 
+    async def test_a_late_failure_says_so_too_and_keeps_its_own_reason(self, house: House) -> None:
+        """Else it would read like an attempt that counted."""
+        claim = await house.add_and_claim()
+        await house.store.settle([lost(await house.lose(claim))])
+
+        await house.store.settle([again(claim)])
+
+        late = (await house.archive.history(claim.notification.id))[-1]
+        entry = again(claim).entry
+        assert late.error_code == "lease_lost"
+        assert late.detail == f"{entry.error_code}: {entry.detail}"
+
     async def test_a_late_ending_changes_nothing_for_the_next_claim(self, house: House) -> None:
         slow = await house.add_and_claim()
         await house.store.settle([lost(await house.lose(slow))])

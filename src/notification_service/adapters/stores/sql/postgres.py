@@ -122,7 +122,8 @@ WITH outcome AS MATERIALIZED (
     notification_id, epoch, kind, outcome, provider, started_at, finished_at, error_code, detail,
     next_attempt_at)
   SELECT o.id, o.epoch, o.kind, o.outcome, o.provider, o.started_at, o.finished_at,
-    CASE WHEN s.id IS NULL THEN coalesce(o.error_code, 'lease_lost') ELSE o.error_code END, o.detail,
+    CASE WHEN s.id IS NULL THEN 'lease_lost' ELSE o.error_code END,
+    CASE WHEN s.id IS NULL THEN nullif(concat_ws(': ', o.error_code, o.detail), '') ELSE o.detail END,
     CASE WHEN o.delay IS NOT NULL THEN s.due_at END
   FROM outcome AS o LEFT JOIN settled AS s ON s.id = o.id AND s.epoch = o.epoch
   WHERE s.id IS NOT NULL OR NOT o.claim_is_lost AND EXISTS (

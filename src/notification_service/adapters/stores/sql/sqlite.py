@@ -22,6 +22,7 @@ from notification_service.adapters.stores.sql.tables import (
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.notification import (
     Claim,
+    Entry,
     NotificationId,
     Settlement,
     Status,
@@ -310,6 +311,10 @@ def _history(
     return sorted(entries, key=lambda entry: entry["finished_at"])
 
 
+def _late_detail(entry: Entry) -> str | None:
+    return ": ".join(each for each in (entry.error_code, entry.detail) if each) or None
+
+
 def _entry(settlement: Settlement, now: datetime, *, late: bool) -> dict[str, Any]:
     entry = settlement.entry
     again = now + settlement.delay if settlement.delay is not None and not late else None
@@ -321,8 +326,8 @@ def _entry(settlement: Settlement, now: datetime, *, late: bool) -> dict[str, An
         "provider": entry.provider,
         "started_at": entry.started_at,
         "finished_at": entry.finished_at,
-        "error_code": entry.error_code or ("lease_lost" if late else None),
-        "detail": entry.detail,
+        "error_code": "lease_lost" if late else entry.error_code,
+        "detail": _late_detail(entry) if late else entry.detail,
         "next_attempt_at": again,
     }
 
