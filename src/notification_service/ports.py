@@ -12,6 +12,7 @@ from typing import Protocol
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.mailbox import MailboxFilter, MailboxMessage, MailboxMessageId
 from notification_service.domain.notification import (
+    Backlog,
     Claim,
     DeadLetter,
     DeadLetterId,
@@ -24,7 +25,7 @@ from notification_service.domain.notification import (
     Settlement,
     Status,
 )
-from notification_service.domain.people import Principal, User
+from notification_service.domain.people import Principal, Session, User
 
 # --- accept -----------------------------------------------------------------------------------------
 
@@ -54,18 +55,6 @@ class Acceptance:
     notifications: tuple[Notification, ...]
     key: IdempotencyKey | None = None
     answer: StoredAnswer | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
-    """How much work there is."""
-
-    pending: int
-    queued: int
-    sending: int
-    dead_letters: int
-    oldest_due: timedelta
-    """How long the longest waiting due notification has been due; zero when none is."""
 
 
 class NotificationStore(Protocol):
@@ -232,14 +221,6 @@ class UserStore(Protocol):
 
     async def set_disabled(self, user_id: str, *, disabled: bool) -> bool:
         """Shut a user out or let it in again; False when there is no such user."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """Somebody who signed in with a browser."""
-
-    principal: Principal
-    csrf_token: str
 
 
 class SessionStore(Protocol):

@@ -239,3 +239,15 @@ class Page[Row]:
 
     rows: tuple[Row, ...]
     has_more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How much work there is."""
+
+    pending: int
+    queued: int
+    sending: int
+    dead_letters: int
+    oldest_due: timedelta
+    """How long the longest waiting due notification has been due; zero when none is."""

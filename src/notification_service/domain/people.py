@@ -59,3 +59,11 @@ class User:
     password_hash: str | None
     disabled: bool
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Somebody who signed in with a browser."""
+
+    principal: Principal
+    csrf_token: str

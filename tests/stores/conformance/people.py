@@ -6,8 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from notification_service.domain.people import Principal, Role, User
-from notification_service.ports import Session
+from notification_service.domain.people import Principal, Role, Session, User
 from tests.stores.house import AN_HOUR, House
 
 ANN = Principal("ann", Role.ADMIN)

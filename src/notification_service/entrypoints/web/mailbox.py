@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from notification_service.domain.errors import NotFoundError
+from notification_service.domain.people import Session
 from notification_service.entrypoints.api import answers
 from notification_service.entrypoints.api.security import service_of
 from notification_service.entrypoints.web import reading, watching
@@ -17,7 +18,6 @@ from notification_service.entrypoints.web.sessions import (
     is_own_form,
     signed_in,
 )
-from notification_service.ports import Session
 
 # The sandbox lets nothing run and nothing load; a link opens a tab of its own, which is what a person who
 # tests a sign-up email wants to happen.

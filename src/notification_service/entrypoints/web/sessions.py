@@ -10,11 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from notification_service.domain.errors import NotAuthenticatedError
-from notification_service.domain.people import Principal
+from notification_service.domain.people import Principal, Session
 from notification_service.entrypoints.api.bodies import read_form
 from notification_service.entrypoints.api.security import service_of
 from notification_service.entrypoints.web.pages import go_to, is_navigation
-from notification_service.ports import Session
 
 SESSION_LIFETIME = timedelta(days=7)
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from notification_service.application.patience import TooManyAttemptsError
 from notification_service.domain.errors import InvalidCredentialsError
+from notification_service.domain.people import Session
 from notification_service.entrypoints.api.bodies import read_form
 from notification_service.entrypoints.api.security import client_address, service_of
 from notification_service.entrypoints.web.pages import (
@@ -28,7 +29,6 @@ from notification_service.entrypoints.web.sessions import (
     sign_in_first,
     signed_in,
 )
-from notification_service.ports import Session
 
 FORM_COOKIE = "ns_form"
 FORM_LIFETIME = timedelta(hours=12)

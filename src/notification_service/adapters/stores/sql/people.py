@@ -10,8 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from notification_service.adapters.stores.sql.engine import Database
 from notification_service.adapters.stores.sql.tables import sessions, users
-from notification_service.domain.people import Principal, Role, User
-from notification_service.ports import Session
+from notification_service.domain.people import Principal, Role, Session, User
 
 
 class SqlUsers:

@@ -21,13 +21,14 @@ from notification_service.adapters.stores.sql.tables import (
 )
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.notification import (
+    Backlog,
     Claim,
     Entry,
     NotificationId,
     Settlement,
     Status,
 )
-from notification_service.ports import Acceptance, Backlog, IdempotencyKey, StoredAnswer
+from notification_service.ports import Acceptance, IdempotencyKey, StoredAnswer
 
 _COLUMNS = notifications.c
 # As the partial indexes have it: only the same words, no parameters, let SQLite use them.
