@@ -1,8 +1,11 @@
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 
 import pytest
 import structlog
 
+from notification_service.application import deliver as delivering
+from tests.application.desk import Desk, a_desk
 from tests.application.workshop import Workshop, a_workshop
 from tests.stores.databases import sqlite_folder, sqlite_template, sqlite_url
 
@@ -15,8 +18,19 @@ async def workshop(sqlite_url: str) -> AsyncIterator[Workshop]:
         yield workshop
 
 
+@pytest.fixture
+async def desk(sqlite_url: str) -> AsyncIterator[Desk]:
+    async with a_desk(sqlite_url) as desk:
+        yield desk
+
+
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
     """Writing tracebacks for people takes longer than the tests."""
     with structlog.testing.capture_logs():
         yield
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivering, "AGAIN", timedelta(milliseconds=20))

@@ -1,29 +1,19 @@
 """Taking notifications in: on the real store, limiter and broker of a single process."""
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, override
-from uuid import UUID
+from typing import override
 
 import pytest
-from sqlalchemy import text
 
-from notification_service.adapters.brokers.embedded import EmbeddedBroker
-from notification_service.adapters.limiters.memory import MemoryLimiter
-from notification_service.adapters.stores.sql.sqlite import SqliteStore
-from notification_service.adapters.stores.sql.wakeups import SqlWakeups
 from notification_service.application import accept as accepting
 from notification_service.application.accept import (
     Accept,
     Accepted,
     Outcome,
     RateLimitedError,
-    Submission,
 )
 from notification_service.domain.errors import (
     ChannelNotConfiguredError,
@@ -33,142 +23,14 @@ from notification_service.domain.errors import (
     StoreUnavailableError,
 )
 from notification_service.domain.notification import (
-    Draft,
-    Notification,
-    NotificationId,
     Reason,
     Status,
-    Trail,
 )
 from notification_service.observability.metrics import Metrics
-from notification_service.ports import Acceptance, Allowance, IdempotencyKey, StoredAnswer
-from tests.stores.house import AN_HOUR, House
-from tests.stores.making import EMAIL, a_key, new_id
-
-LIMIT = 5
-TRAIL = Trail(request_id="request-1", correlation_id="correlation-1", traceparent="00-1-2-01")
-
-
-class Store(SqliteStore):
-    """The real one, which can be told to fail."""
-
-    fails_with: BaseException | None = None
-    hangs = False
-    calls = 0
-
-    @override
-    async def add_many(
-        self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta
-    ) -> Sequence[StoredAnswer | None]:
-        self.calls += 1
-        if self.hangs:
-            await asyncio.sleep(60)
-        if self.fails_with:
-            raise self.fails_with
-        return await super().add_many(acceptances, keep_answers=keep_answers)
-
-
-class Limiter(MemoryLimiter):
-    """The real one, which can be told to be out of reach."""
-
-    is_away = False
-
-    @override
-    async def allow_many(self, user_ids: Sequence[str]) -> Sequence[Allowance]:
-        if self.is_away:
-            raise LimiterUnavailableError
-        return await super().allow_many(user_ids)
-
-    async def counted(self, user_id: str = "ann") -> int:
-        """How many of the user's notifications count, without counting one more."""
-        [allowance] = await self.allow_many([user_id])
-        if allowance.allowed:
-            await self.give_back_many([user_id])
-            return allowance.limit - allowance.remaining - 1
-        return allowance.limit
-
-
-class Broker(EmbeddedBroker):
-    """The real one, which can be told to hang or fail."""
-
-    fails_with: BaseException | None = None
-    hangs = False
-    published: list[NotificationId]
-
-    @override
-    async def publish(self, notifications: Sequence[Notification]) -> frozenset[NotificationId]:
-        if self.hangs:
-            await asyncio.sleep(60)
-        if self.fails_with:
-            raise self.fails_with
-        self.published += [each.id for each in notifications]
-        return await super().publish(notifications)
-
-
-@dataclass
-class Desk:
-    """Where notifications are taken in."""
-
-    house: House
-    store: Store
-    limiter: Limiter
-    broker: Broker
-    accept: Accept
-    metrics: Metrics
-
-    async def stored(self) -> int:
-        return await self.house.count()
-
-    async def the_one(self) -> Notification:
-        """The only notification there is."""
-        async with self.house.database.statement() as connection:
-            [row] = (await connection.execute(text("SELECT id FROM notifications"))).all()
-        return await self.house.get(NotificationId(UUID(row[0])))
-
-
-@pytest.fixture
-async def desk(sqlite_url: str) -> AsyncIterator[Desk]:
-    async with AsyncExitStack() as stack:
-        house = await stack.enter_async_context(House.open(sqlite_url))
-        broker = Broker(SqlWakeups(house.database))
-        broker.published = []
-        store, limiter, metrics = Store(house.database), Limiter(LIMIT), Metrics()
-        accept = Accept(
-            store=store,
-            limiter=limiter,
-            broker=broker,
-            metrics=metrics,
-            new_id=new_id,
-            channels=frozenset({"email"}),
-            keep_answers=AN_HOUR,
-        )
-        await stack.enter_async_context(accept)
-        yield Desk(house, store, limiter, broker, accept, metrics)
-
-
-def render(outcomes: Sequence[Outcome]) -> bytes:
-    """The id of what was accepted, or the code of the refusal."""
-    return json.dumps(
-        [str(each.id) if isinstance(each, Notification) else each.code for each in outcomes]
-    ).encode()
-
-
-def a_draft(**changes: Any) -> Draft:
-    return replace(Draft(user_id="ann", channel=EMAIL, body="Your parcel is here."), **changes)
-
-
-def a_submission(*drafts: Draft, key: IdempotencyKey | None = None, **changes: Any) -> Submission:
-    made = Submission(drafts=drafts or (a_draft(),), trail=TRAIL, render=render, status_code=202, key=key)
-    return replace(made, **changes)
-
-
-async def at_once(desk: Desk, submissions: Sequence[Submission]) -> list[Accepted | BaseException]:
-    async with asyncio.timeout(10):
-        return await asyncio.gather(*map(desk.accept, submissions), return_exceptions=True)
-
-
-def outcomes(accepted: Accepted) -> list[str]:
-    return json.loads(accepted.answer)  # type: ignore[no-any-return]
+from notification_service.ports import IdempotencyKey, StoredAnswer
+from tests.application.desk import LIMIT, TRAIL, Desk, Store, a_draft, a_submission, at_once, outcomes
+from tests.stores.house import AN_HOUR
+from tests.stores.making import a_key, new_id
 
 
 async def test_what_is_accepted_is_stored_and_queued_before_the_answer(desk: Desk) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 type Ending = Literal["answer", "anything", "hang up"]
 """What a case waits for: an answer; whatever comes within a moment; nothing, it hangs up at once."""
@@ -74,3 +74,8 @@ def raw(name: str, sent: bytes, *, ending: Ending = "anything", statuses: tuple[
 
 def _bytes(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+
+
+def native(**changed: Any) -> dict[str, Any]:
+    email = {"type": "email", "to": "fuzz@example.com", "subject": "s"}
+    return {"user_id": "fuzz", "channel": email, "body": "text"} | changed
