@@ -1,13 +1,14 @@
 """What every limiter promises; an adapter's test inherits it and says how to make one and how time passes."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import timedelta
 
 from notification_service.ports import Allowance, Limiter
 
 
-class LimiterConformance:
+class LimiterConformance(ABC):
     """The sentences of `ports.Limiter`, one test for each."""
 
     window = timedelta(hours=1)
@@ -15,13 +16,13 @@ class LimiterConformance:
     slack = timedelta(seconds=0)
     """How far the adapter's clock may be off; zero where the test moves it."""
 
+    @abstractmethod
     def make(self, limit: int) -> Limiter:
         """Return a limiter that has counted nothing, with `self.window`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def tick(self, time: timedelta) -> None:
         """Let that much time pass for the limiter."""
-        raise NotImplementedError
 
     async def test_each_id_gets_its_answer_in_the_order_asked(self) -> None:
         limiter = self.make(limit=1)
