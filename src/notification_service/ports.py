@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from notification_service.domain.acceptance import Acceptance, IdempotencyKey, StoredAnswer
 from notification_service.domain.channels import ChannelType
+from notification_service.domain.events import Buried, Parcel, ParkedLetter
+from notification_service.domain.filters import DeadLetterFilter, NotificationFilter
 from notification_service.domain.mailbox import MailboxFilter, MailboxMessage, MailboxMessageId
 from notification_service.domain.notification import (
     Backlog,
@@ -21,40 +24,13 @@ from notification_service.domain.notification import (
     Notification,
     NotificationId,
     Page,
-    Reason,
+    ProviderReceipt,
     Settlement,
     Status,
 )
 from notification_service.domain.people import Principal, Session, User
 
 # --- accept -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdempotencyKey:
-    """One caller's name for one request; `fingerprint` tells whether a repeat is the same request."""
-
-    caller: str
-    key: str
-    fingerprint: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAnswer:
-    """The answer a successful request got, byte for byte."""
-
-    fingerprint: bytes
-    status_code: int
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acceptance:
-    """The notifications of one request and, when it has a key, the answer to keep beside them."""
-
-    notifications: tuple[Notification, ...]
-    key: IdempotencyKey | None = None
-    answer: StoredAnswer | None = None
 
 
 class NotificationStore(Protocol):
@@ -67,15 +43,20 @@ class NotificationStore(Protocol):
         """The database's time as last measured: never ahead of it, read without asking it."""
 
     async def add_many(
-        self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta
+        self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta, hold: timedelta = timedelta()
     ) -> Sequence[StoredAnswer | None]:
         """Store all acceptances at once, together with their idempotency keys.
+
+        What is pending and due is the caller's to publish for `hold`: until then no relay takes it.
 
         Returns, in the order given, None for each acceptance that is now stored, and for one whose key is
         taken already the answer kept under it (nothing of that acceptance is stored). Two acceptances with
         the same key in one call behave like one after the other. Keys are kept for `keep_answers`; one past
         its time counts as absent.
         """
+
+    async def correct_answers(self, answers: Sequence[tuple[IdempotencyKey, StoredAnswer]]) -> None:
+        """Replace the answers kept under keys, as far as they are still kept."""
 
     async def find_answers(self, keys: Sequence[IdempotencyKey]) -> Sequence[StoredAnswer | None]:
         """Return the answer kept under each key, in the order given, or None."""
@@ -119,19 +100,40 @@ class NotificationStore(Protocol):
         """Count what waits, what is being sent and what is dead, for gauges."""
 
 
+class Outbox(Protocol):
+    """Which due notifications no queue holds, when the queue is a broker and not the table itself.
+
+    A waiting notification has at most one holder whom to trust: a publisher, for seconds, while it is
+    pending; the queue, for `trust`, while it is queued. Without one it is the next relay's to publish. Each
+    method is one transaction and raises `StoreUnavailableError`; the database's clock decides.
+    """
+
+    async def take(self, *, limit: int, hold: timedelta) -> Sequence[Notification]:
+        """Take at most `limit` pending, due notifications that nobody holds, and hold them for `hold`.
+
+        The most urgent first, then the longest due. No two callers get the same one within its hold.
+        """
+
+    async def mark_queued(self, notifications: Sequence[Notification], *, trust: timedelta) -> None:
+        """Write down that the queue holds them: pending becomes queued, trusted for `trust`.
+
+        One that has moved on since it was taken, or that no publisher holds, is left alone.
+        """
+
+    async def release(self, notifications: Sequence[Notification]) -> None:
+        """Let go of what could not be published: any relay may take it at once."""
+
+    async def distrust(self, channels: Collection[ChannelType], *, limit: int) -> int:
+        """Make at most `limit` queued notifications pending whose trust has run out; count them.
+
+        For channels whose queue is known to hold no old ones. Those due longest ago come first.
+        """
+
+    async def adopt(self, *, limit: int) -> int:
+        """Make at most `limit` queued ones pending that were accepted while the table was the queue; count."""
+
+
 # --- look and intervene -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotificationFilter:
-    """Which notifications to list; what is None or empty doesn't narrow."""
-
-    user_id: str | None = None
-    statuses: frozenset[Status] = frozenset()
-    channel: ChannelType | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    reference: str | None = None
 
 
 class NotificationArchive(Protocol):
@@ -169,19 +171,11 @@ class NotificationArchive(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetterFilter:
-    """Which dead letters to list or redrive; what is None doesn't narrow."""
-
-    reason: Reason | None = None
-    channel: ChannelType | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    redriven: bool | None = False
-
-
 class DeadLetterStore(Protocol):
     """Everything parked."""
+
+    async def park(self, letters: Sequence[ParkedLetter]) -> None:
+        """Keep messages that no notification belongs to; one that is kept already is left alone."""
 
     async def get(self, dead_letter_id: DeadLetterId) -> DeadLetter | None:
         """Return the dead letter, or None."""
@@ -279,36 +273,54 @@ class Wakeups(Protocol):
         """Return at the first ring for the channel since the last wait, at the latest after `at_most`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parcel:
-    """What a broker handed out: these notifications, or (`ids` None) whatever is due."""
+class Broker(AbstractAsyncContextManager["Broker"], Protocol):
+    """How due work reaches a worker. It may lose everything at any time: the store is the truth.
 
-    ids: tuple[NotificationId, ...] | None = None
-
-
-class Broker(Protocol):
-    """How due work reaches a worker. It may lose everything at any time: the store is the truth."""
+    Entering it begins to connect and doesn't wait for it, leaving it closes everything. Lost connections are
+    made anew for as long as it is open. What can't be done now raises `BrokerUnavailableError`, at the latest
+    after a few seconds.
+    """
 
     accepts_as: Status
     """The status a due notification is stored with: queued where the store itself is the queue."""
 
     async def publish(self, notifications: Sequence[Notification]) -> frozenset[NotificationId]:
-        """Hand out due notifications and return those that are safely in the queue."""
+        """Hand out due notifications and return those that are safely in the queue.
+
+        Cancelled, it leaves open which ones are.
+        """
 
     async def wake(self, channels: Iterable[ChannelType]) -> None:
         """Say that the store holds due work of these channels which nobody has published."""
 
-    def consuming(self) -> AbstractAsyncContextManager[None]:
-        """Receive work, or be woken for it, until the block ends."""
+    def consuming(self, channels: frozenset[ChannelType]) -> AbstractAsyncContextManager[None]:
+        """Receive work of these channels, or be woken for it, until the block ends.
+
+        Leaving it gives back what was received and not settled.
+        """
 
     async def receive(self, channel: ChannelType, *, limit: int, more: bool) -> Parcel:
-        """Wait until there may be due work of a channel and return it.
+        """Wait until there may be due work of a channel and return it, the most urgent first.
 
-        `more` says that the last claim was as large as it could be, so there may be more right now.
+        Returns at most `limit` notifications and letters together. `more` says that the last claim was as
+        large as it could be, so there may be more right now. Cancelled, it hands out nothing.
         """
 
     async def settled(self, parcel: Parcel) -> None:
-        """Take note that everything of the parcel is written down in the store."""
+        """Take note that everything of the parcel is written down in the store. Never raises."""
+
+    async def drained(self) -> frozenset[ChannelType]:
+        """Return the channels of whose queue all is gone that was published before the last call.
+
+        Gone is what workers have received and, where the broker can tell, settled. The first call returns
+        none.
+        """
+
+    async def bury(self, dead: Sequence[Buried]) -> None:
+        """Show dead letters in the broker's own dead-letter queue, where there is one."""
+
+    async def check(self) -> str:
+        """Return a line about the broker after asking it something; raises `BrokerUnavailableError`."""
 
 
 # --- limit ------------------------------------------------------------------------------------------
@@ -345,14 +357,6 @@ class Limiter(Protocol):
 
 
 # --- send -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderReceipt:
-    """The provider took the message; `confirmed` when it also vouches for the arrival."""
-
-    reference: str | None = None
-    confirmed: bool = False
 
 
 class Provider(AbstractAsyncContextManager["Provider"], Protocol):

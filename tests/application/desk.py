@@ -21,6 +21,7 @@ from notification_service.application.accept import (
     Outcome,
     Submission,
 )
+from notification_service.domain.acceptance import Acceptance, IdempotencyKey, StoredAnswer
 from notification_service.domain.errors import (
     LimiterUnavailableError,
 )
@@ -31,7 +32,7 @@ from notification_service.domain.notification import (
     Trail,
 )
 from notification_service.observability.metrics import Metrics
-from notification_service.ports import Acceptance, Allowance, IdempotencyKey, StoredAnswer
+from notification_service.ports import Allowance
 from tests.stores.house import AN_HOUR, House
 from tests.stores.making import EMAIL, new_id
 

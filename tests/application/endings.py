@@ -11,8 +11,7 @@ from notification_service.domain.errors import (
     PermanentDeliveryError,
     TransientDeliveryError,
 )
-from notification_service.domain.notification import Message
-from notification_service.ports import ProviderReceipt
+from notification_service.domain.notification import Message, ProviderReceipt
 
 FOREVER = 60
 SECRETS = {

@@ -15,6 +15,7 @@ from notification_service.application.accept import (
     Outcome,
     RateLimitedError,
 )
+from notification_service.domain.acceptance import IdempotencyKey, StoredAnswer
 from notification_service.domain.errors import (
     ChannelNotConfiguredError,
     IdempotencyKeyReusedError,
@@ -27,7 +28,6 @@ from notification_service.domain.notification import (
     Status,
 )
 from notification_service.observability.metrics import Metrics
-from notification_service.ports import IdempotencyKey, StoredAnswer
 from tests.application.desk import LIMIT, TRAIL, Desk, Store, a_draft, a_submission, at_once, outcomes
 from tests.stores.house import AN_HOUR
 from tests.stores.making import a_key, new_id

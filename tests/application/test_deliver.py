@@ -10,9 +10,8 @@ import pytest
 from notification_service.domain.errors import (
     StoreUnavailableError,
 )
-from notification_service.domain.notification import Message, Outcome, Reason, Status
+from notification_service.domain.notification import Message, Outcome, ProviderReceipt, Reason, Status
 from notification_service.domain.retry import RetryPolicy
-from notification_service.ports import ProviderReceipt
 from tests.application.endings import ambiguous, confirm, hang, permanent, transient, wait_for
 from tests.application.workshop import PATIENT, Workshop
 from tests.stores.house import until

@@ -11,8 +11,7 @@ import structlog
 from notification_service.adapters.brokers.embedded import POLL, EmbeddedBroker
 from notification_service.adapters.stores.sql.wakeups import SqlWakeups
 from notification_service.application.deliver import Pace
-from notification_service.domain.notification import Message, Outcome, Status
-from notification_service.ports import ProviderReceipt
+from notification_service.domain.notification import Message, Outcome, ProviderReceipt, Status
 from tests.application.endings import SECRETS, hang, permanent, transient, wait_for
 from tests.application.workshop import ScriptedProvider, Workshop
 from tests.stores.house import until

@@ -12,9 +12,9 @@ from notification_service.domain.errors import (
     NotFoundError,
     NotYourNotificationError,
 )
+from notification_service.domain.filters import DeadLetterFilter
 from notification_service.domain.notification import DeadLetterId, Outcome, Status
 from notification_service.domain.people import Principal, Role
-from notification_service.ports import DeadLetterFilter
 from tests.application.workshop import Workshop
 from tests.stores.making import new_id, sent
 

@@ -13,17 +13,19 @@ from notification_service.adapters.stores.sql.wakeups import SqlWakeups
 from notification_service.application.deliver import Deliver, Pace, Route
 from notification_service.application.sweep import Sweep
 from notification_service.domain.channels import ChannelType
+from notification_service.domain.filters import DeadLetterFilter
 from notification_service.domain.notification import (
     Entry,
     Message,
     Notification,
     NotificationId,
+    ProviderReceipt,
     Settlement,
     Status,
 )
 from notification_service.domain.retry import RetryPolicy
 from notification_service.observability.metrics import Metrics
-from notification_service.ports import DeadLetterFilter, Provider, ProviderReceipt
+from notification_service.ports import Provider
 from tests.stores.house import House
 
 AT_ONCE = RetryPolicy(max_retries=3, schedule=(timedelta(),))

@@ -11,8 +11,8 @@ from notification_service.adapters.brokers import embedded
 from notification_service.adapters.brokers.embedded import EmbeddedBroker
 from notification_service.adapters.stores.sql.wakeups import SqlWakeups
 from notification_service.domain.channels import ChannelType
+from notification_service.domain.events import Parcel
 from notification_service.domain.notification import Status
-from notification_service.ports import Parcel
 from tests.stores.house import House
 from tests.stores.making import a_notification
 

@@ -16,8 +16,8 @@ from notification_service.domain.errors import (
     PermanentDeliveryError,
     TransientDeliveryError,
 )
-from notification_service.domain.notification import Message
-from notification_service.ports import Provider, ProviderReceipt
+from notification_service.domain.notification import Message, ProviderReceipt
+from notification_service.ports import Provider
 from tests.providers.messages import BODY
 
 PATIENT, IMPATIENT = timedelta(seconds=20), timedelta(seconds=0.6)

@@ -8,8 +8,8 @@ import pytest
 from notification_service.adapters.providers.simulated import SimulatedProvider
 from notification_service.domain.channels import CHANNEL_TYPES
 from notification_service.domain.errors import PermanentDeliveryError, TransientDeliveryError
-from notification_service.domain.notification import Message
-from notification_service.ports import Provider, ProviderReceipt
+from notification_service.domain.notification import Message, ProviderReceipt
+from notification_service.ports import Provider
 from tests.providers.conformance import ProviderConformance, Rig
 from tests.providers.messages import email, message
 

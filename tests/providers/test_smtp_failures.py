@@ -9,7 +9,7 @@ from notification_service.domain.errors import (
     PermanentDeliveryError,
     TransientDeliveryError,
 )
-from notification_service.ports import ProviderReceipt
+from notification_service.domain.notification import ProviderReceipt
 from tests.providers.conformance import IMPATIENT, PATIENT
 from tests.providers.messages import email, message
 from tests.providers.smtp_peer import CUT, SILENCE, Script, scripted

@@ -23,8 +23,9 @@ from notification_service.adapters.stores.sql.tables import (
     sessions,
 )
 from notification_service.adapters.stores.sql.wakeups import SqlWakeups
+from notification_service.domain.acceptance import Acceptance, IdempotencyKey, StoredAnswer
 from notification_service.domain.notification import Claim, Notification, NotificationId, Status
-from notification_service.ports import Acceptance, IdempotencyKey, StoredAnswer, Wakeups
+from notification_service.ports import Wakeups
 from tests.stores.making import a_notification, dead
 
 LEASE = timedelta(minutes=1)

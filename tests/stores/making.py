@@ -7,6 +7,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from notification_service.domain.acceptance import IdempotencyKey
 from notification_service.domain.notification import (
     Claim,
     Entry,
@@ -18,7 +19,6 @@ from notification_service.domain.notification import (
     Status,
     Trail,
 )
-from notification_service.ports import IdempotencyKey
 
 EMAIL = {"type": "email", "to": "ann@example.com", "subject": "Hello"}
 CHANNELS: dict[str, dict[str, Any]] = {

@@ -25,6 +25,8 @@ from sqlalchemy import select, text
 
 from notification_service.adapters.stores.sql.tables import attempts as lines
 from notification_service.adapters.stores.sql.tables import dead_letters, metadata, notifications
+from notification_service.domain.acceptance import Acceptance
+from notification_service.domain.filters import DeadLetterFilter
 from notification_service.domain.notification import (
     Claim,
     DeadLetterId,
@@ -33,7 +35,6 @@ from notification_service.domain.notification import (
     Settlement,
     Status,
 )
-from notification_service.ports import Acceptance, DeadLetterFilter
 from tests.stores.house import AN_HOUR, LEASE, House
 from tests.stores.making import a_notification, again, dead, delivered, held, lost, lost_for_good, sent
 

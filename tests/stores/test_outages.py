@@ -16,11 +16,12 @@ from sqlalchemy.engine import make_url
 from notification_service.adapters.stores.sql import engine
 from notification_service.adapters.stores.sql.engine import Database
 from notification_service.adapters.stores.sql.wakeups import SqlWakeups
+from notification_service.domain.acceptance import Acceptance
 from notification_service.domain.errors import StoreRefusesError, StoreUnavailableError
+from notification_service.domain.filters import DeadLetterFilter, NotificationFilter
 from notification_service.domain.mailbox import MailboxFilter
 from notification_service.domain.notification import Claim, Status
 from notification_service.domain.people import Principal, Session
-from notification_service.ports import Acceptance, DeadLetterFilter, NotificationFilter
 from tests.stores.conformance.mailbox import a_message
 from tests.stores.conformance.people import a_user
 from tests.stores.house import AN_HOUR, LEASE, House

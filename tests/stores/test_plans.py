@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
+from notification_service.domain.filters import NotificationFilter
 from notification_service.domain.notification import Status
-from notification_service.ports import NotificationFilter
 from tests.stores.house import LEASE, House
 from tests.stores.making import a_notification, new_id, sent
 

@@ -1,7 +1,7 @@
 """Long lists are counted once in a while; short ones each time."""
 
 from notification_service.adapters.stores.sql.totals import WORTH_REMEMBERING, Totals
-from notification_service.ports import NotificationFilter
+from notification_service.domain.filters import NotificationFilter
 
 
 class Counter:

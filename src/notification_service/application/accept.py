@@ -10,6 +10,7 @@ from typing import Self
 import structlog
 
 from notification_service.application.batcher import Batcher
+from notification_service.domain.acceptance import Acceptance, IdempotencyKey, StoredAnswer
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import (
     ChannelNotConfiguredError,
@@ -28,15 +29,7 @@ from notification_service.domain.notification import (
     Trail,
 )
 from notification_service.observability.metrics import Metrics
-from notification_service.ports import (
-    Acceptance,
-    Allowance,
-    Broker,
-    IdempotencyKey,
-    Limiter,
-    NotificationStore,
-    StoredAnswer,
-)
+from notification_service.ports import Allowance, Broker, Limiter, NotificationStore
 
 PUBLISH_PATIENCE = timedelta(seconds=1)
 LARGEST_BATCH = 500

@@ -12,6 +12,7 @@ import structlog
 from notification_service.application.batcher import Batcher
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import AmbiguousDeliveryError, DeliveryError, UnavailableError
+from notification_service.domain.events import Parcel
 from notification_service.domain.notification import (
     Claim,
     Entry,
@@ -23,7 +24,7 @@ from notification_service.domain.notification import (
 from notification_service.domain.retry import RetryPolicy, Verdict, judge
 from notification_service.observability.metrics import Metrics
 from notification_service.observability.tracing import Span, span
-from notification_service.ports import Broker, NotificationStore, Parcel, Provider
+from notification_service.ports import Broker, NotificationStore, Provider
 
 AGAIN = timedelta(seconds=0.5)
 """How long to wait before asking a store again that was out of reach."""
@@ -118,8 +119,9 @@ class Deliver:
         settlements: Batcher[Settlement, bool] = Batcher(
             self._settle, largest=LARGEST_SETTLEMENT, capacity=1_000_000, patience=SETTLE_PATIENCE
         )
-        async with self._broker.consuming(), settlements, asyncio.TaskGroup() as tasks:
-            for channel in sorted(self.channels.intersection(channels)):
+        wanted = self.channels.intersection(channels)
+        async with self._broker.consuming(wanted), settlements, asyncio.TaskGroup() as tasks:
+            for channel in sorted(wanted):
                 tasks.create_task(self._pump(channel, stopping, settlements, tasks))
 
     async def _pump(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from notification_service.domain.errors import InvalidStateError, NotFoundError
+from notification_service.domain.filters import DeadLetterFilter
 from notification_service.domain.notification import (
     DeadLetter,
     DeadLetterId,
@@ -11,12 +12,7 @@ from notification_service.domain.notification import (
     NotificationId,
 )
 from notification_service.domain.people import Principal
-from notification_service.ports import (
-    Broker,
-    DeadLetterFilter,
-    DeadLetterStore,
-    NotificationArchive,
-)
+from notification_service.ports import Broker, DeadLetterStore, NotificationArchive
 
 
 class Intervene:

@@ -111,6 +111,12 @@ class LimiterUnavailableError(UnavailableError):
     code = "rate_limiter_unavailable"
 
 
+class BrokerUnavailableError(UnavailableError):
+    """the broker is out of reach; what was accepted waits in the database"""
+
+    code = "broker_unavailable"
+
+
 class DeliveryError(NotificationServiceError):
     """a provider did not take the message"""
 

@@ -57,6 +57,8 @@ class Reason(StrEnum):
     CANCELLED_BY_USER = "cancelled_by_user"
     LEASE_EXPIRED = "lease_expired"
     AMBIGUOUS = "ambiguous"
+    UNREADABLE = "unreadable"
+    UNKNOWN_TEMPLATE = "unknown_template"
 
 
 class Outcome(StrEnum):
@@ -148,6 +150,14 @@ class Message:
     created_at: datetime
     attempt: int
     trail: Trail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderReceipt:
+    """The provider took the message; `confirmed` when it also vouches for the arrival."""
+
+    reference: str | None = None
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from notification_service.domain.acceptance import Acceptance, IdempotencyKey, StoredAnswer
 from notification_service.domain.notification import Reason, Status, Trail
-from notification_service.ports import Acceptance, IdempotencyKey, StoredAnswer
 from tests.stores.house import AN_HOUR, House
 from tests.stores.making import a_key, a_notification
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from notification_service.domain.filters import DeadLetterFilter, NotificationFilter
 from notification_service.domain.notification import (
     Notification,
     NotificationId,
@@ -12,7 +13,6 @@ from notification_service.domain.notification import (
     Reason,
     Status,
 )
-from notification_service.ports import DeadLetterFilter, NotificationFilter
 from tests.stores.house import House
 from tests.stores.making import a_notification, again, dead, lost, lost_for_good, new_id, sent
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from notification_service.domain.filters import DeadLetterFilter
 from notification_service.domain.notification import (
     DeadLetter,
     DeadLetterId,
@@ -12,7 +13,6 @@ from notification_service.domain.notification import (
     Reason,
     Status,
 )
-from notification_service.ports import DeadLetterFilter
 from tests.stores.house import House
 from tests.stores.making import a_notification, dead, new_id, sent
 

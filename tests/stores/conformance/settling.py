@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from notification_service.domain.filters import DeadLetterFilter
 from notification_service.domain.notification import Claim, Outcome, Reason, Settlement, Status
-from notification_service.ports import DeadLetterFilter
 from tests.stores.house import House
 from tests.stores.making import (
     a_notification,

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from typing import Self
 
 from notification_service.domain.channels import ChannelType
+from notification_service.domain.events import Buried, Parcel
 from notification_service.domain.notification import Notification, NotificationId, Status
-from notification_service.ports import Parcel, Wakeups
+from notification_service.ports import Wakeups
 
 POLL = timedelta(seconds=1)
 """The safety net under lost rings, and how late a retry or a scheduled send may begin."""
@@ -21,6 +23,13 @@ class EmbeddedBroker:
         """Wake and be woken through `wakeups`."""
         self._wakeups = wakeups
 
+    async def __aenter__(self) -> Self:
+        """See `Broker`: there is nothing to connect to."""
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        """See `Broker`."""
+
     async def publish(self, notifications: Sequence[Notification]) -> frozenset[NotificationId]:
         """See `Broker.publish`: stored is queued."""
         await self.wake({each.channel_type for each in notifications})
@@ -30,7 +39,7 @@ class EmbeddedBroker:
         """See `Broker.wake`."""
         await self._wakeups.ring(channels)
 
-    def consuming(self) -> AbstractAsyncContextManager[None]:
+    def consuming(self, channels: frozenset[ChannelType]) -> AbstractAsyncContextManager[None]:
         """See `Broker.consuming`."""
         return self._wakeups.listening()
 
@@ -42,3 +51,14 @@ class EmbeddedBroker:
 
     async def settled(self, parcel: Parcel) -> None:
         """See `Broker.settled`: the store needs no telling."""
+
+    async def drained(self) -> frozenset[ChannelType]:
+        """See `Broker.drained`: what the store holds is never lost to it."""
+        return frozenset()
+
+    async def bury(self, dead: Sequence[Buried]) -> None:
+        """See `Broker.bury`: the table of dead letters is all there is."""
+
+    async def check(self) -> str:
+        """See `Broker.check`."""
+        return "the database is the queue"

@@ -15,8 +15,7 @@ from notification_service.domain.errors import (
     TransientDeliveryError,
 )
 from notification_service.domain.mailbox import MailboxMessage, MailboxMessageId
-from notification_service.domain.notification import Message
-from notification_service.ports import ProviderReceipt
+from notification_service.domain.notification import Message, ProviderReceipt
 
 
 class MailboxProvider:

@@ -7,8 +7,7 @@ from typing import Self
 
 from notification_service.domain.channels import CHANNEL_TYPES, ChannelType
 from notification_service.domain.errors import PermanentDeliveryError, TransientDeliveryError
-from notification_service.domain.notification import Message
-from notification_service.ports import ProviderReceipt
+from notification_service.domain.notification import Message, ProviderReceipt
 
 
 class SimulatedProvider:

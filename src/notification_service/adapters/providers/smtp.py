@@ -30,8 +30,7 @@ from notification_service.domain.errors import (
     PermanentDeliveryError,
     TransientDeliveryError,
 )
-from notification_service.domain.notification import Message
-from notification_service.ports import ProviderReceipt
+from notification_service.domain.notification import Message, ProviderReceipt
 
 # RFC 4954 and 3207: the server wants authentication or encryption first.
 _OUR_SETTINGS = frozenset({530, 534, 535, 538})

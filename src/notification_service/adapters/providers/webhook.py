@@ -35,8 +35,7 @@ from notification_service.domain.errors import (
     PermanentDeliveryError,
     TransientDeliveryError,
 )
-from notification_service.domain.notification import Message
-from notification_service.ports import ProviderReceipt
+from notification_service.domain.notification import Message, ProviderReceipt
 
 REPLY_BYTES = 65_536
 USER_AGENT = f"notification-service/{version('notification-service')}"

@@ -11,8 +11,8 @@ from uuid import UUID
 from starlette.requests import Request
 
 from notification_service.domain.errors import InvalidInputError
+from notification_service.domain.filters import DeadLetterFilter, NotificationFilter
 from notification_service.domain.mailbox import MailboxFilter
-from notification_service.ports import DeadLetterFilter, NotificationFilter
 
 SEAL_BYTES = 16
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from starlette.requests import Request
 
+from notification_service.domain.acceptance import IdempotencyKey
 from notification_service.domain.errors import InvalidInputError
 from notification_service.domain.people import Principal
-from notification_service.ports import IdempotencyKey
 
 _VISIBLE = re.compile(rb"[!-~]{1,255}")
 

@@ -13,6 +13,7 @@ from notification_service.adapters.stores.sql.engine import Database
 from notification_service.adapters.stores.sql.rows import entry_of, notification_of
 from notification_service.adapters.stores.sql.tables import attempts, dead_letters, notifications
 from notification_service.adapters.stores.sql.totals import Totals
+from notification_service.domain.filters import NotificationFilter
 from notification_service.domain.notification import (
     WAITING,
     Entry,
@@ -23,7 +24,6 @@ from notification_service.domain.notification import (
     Reason,
     Status,
 )
-from notification_service.ports import NotificationFilter
 
 # Ids begin with the time by the clock of the process that made them; rows with the database's. A day is more
 # than any two clocks in one installation are apart.

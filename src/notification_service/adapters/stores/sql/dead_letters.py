@@ -9,8 +9,8 @@ from notification_service.adapters.stores.sql.archive import grant_budget
 from notification_service.adapters.stores.sql.engine import Database
 from notification_service.adapters.stores.sql.rows import dead_letter_of
 from notification_service.adapters.stores.sql.tables import dead_letters
+from notification_service.domain.filters import DeadLetterFilter
 from notification_service.domain.notification import DeadLetter, DeadLetterId, Page, Status
-from notification_service.ports import DeadLetterFilter
 
 _COLUMNS = dead_letters.c
 

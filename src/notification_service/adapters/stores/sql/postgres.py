@@ -10,10 +10,10 @@ from uuid_utils.compat import uuid7
 
 from notification_service.adapters.stores.sql.engine import Database
 from notification_service.adapters.stores.sql.rows import claim_of, dump, once_per_claim, payload_of, row_of
+from notification_service.domain.acceptance import Acceptance, IdempotencyKey, StoredAnswer
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import StoreUnavailableError
 from notification_service.domain.notification import Backlog, Claim, NotificationId, Settlement
-from notification_service.ports import Acceptance, IdempotencyKey, StoredAnswer
 
 # A key that is past its time is taken over as if it were absent. ON CONFLICT waits for a concurrent holder of
 # the same key and then sees what it kept; keys arrive sorted, so that two batches never wait for each other.

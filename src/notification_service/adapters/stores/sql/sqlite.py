@@ -19,6 +19,7 @@ from notification_service.adapters.stores.sql.tables import (
     idempotency_keys,
     notifications,
 )
+from notification_service.domain.acceptance import Acceptance, IdempotencyKey, StoredAnswer
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.notification import (
     Backlog,
@@ -28,7 +29,6 @@ from notification_service.domain.notification import (
     Settlement,
     Status,
 )
-from notification_service.ports import Acceptance, IdempotencyKey, StoredAnswer
 
 _COLUMNS = notifications.c
 # As the partial indexes have it: only the same words, no parameters, let SQLite use them.

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from time import monotonic
 
-from notification_service.ports import NotificationFilter
+from notification_service.domain.filters import NotificationFilter
 
 WORTH_REMEMBERING = 10_000
 """What is shorter is counted each time and always exact."""

@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from notification_service.domain.filters import DeadLetterFilter
 from notification_service.domain.notification import DeadLetterId
 from notification_service.entrypoints.api import answers
 from notification_service.entrypoints.api.answers import json_response
@@ -19,7 +20,6 @@ from notification_service.entrypoints.api.queries import (
 from notification_service.entrypoints.api.requests import RedriveRequest
 from notification_service.entrypoints.api.security import admin, service_of
 from notification_service.entrypoints.api.validation import validated
-from notification_service.ports import DeadLetterFilter
 
 routes = direct_routes(tags=["Dead letters"])
 

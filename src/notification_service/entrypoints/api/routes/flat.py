@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from notification_service.bootstrap import Service
+from notification_service.domain.filters import NotificationFilter
 from notification_service.domain.notification import Draft, Status
 from notification_service.domain.people import Principal
 from notification_service.entrypoints.api.accepting import accept_one
@@ -22,7 +23,6 @@ from notification_service.entrypoints.api.flat_models import (
 from notification_service.entrypoints.api.queries import FlatQuery, read_query
 from notification_service.entrypoints.api.security import caller, service_of
 from notification_service.entrypoints.api.validation import validated
-from notification_service.ports import NotificationFilter
 
 routes = direct_routes(tags=["Flat profile"])
 

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from notification_service.bootstrap import Service
+from notification_service.domain.filters import NotificationFilter
 from notification_service.domain.notification import Draft, Notification, NotificationId
 from notification_service.domain.people import Principal
 from notification_service.entrypoints.api import answers
@@ -18,7 +19,6 @@ from notification_service.entrypoints.api.queries import NotificationQuery, read
 from notification_service.entrypoints.api.requests import NotificationRequest
 from notification_service.entrypoints.api.security import caller, service_of
 from notification_service.entrypoints.api.validation import validated
-from notification_service.ports import NotificationFilter
 
 routes = direct_routes(tags=["Notifications"])
 
