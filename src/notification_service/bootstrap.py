@@ -11,7 +11,9 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from notification_service.adapters.brokers.embedded import EmbeddedBroker
+from notification_service.adapters.limiters.fail_open import FailOpen
 from notification_service.adapters.limiters.memory import MemoryLimiter
+from notification_service.adapters.limiters.redis import RedisLimiter
 from notification_service.adapters.passwords.argon2 import Argon2Passwords
 from notification_service.adapters.providers.guard import OutboundGuard
 from notification_service.adapters.providers.mailbox import MailboxProvider
@@ -128,7 +130,8 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
         sessions = SqlSessions(database)
         metrics = Metrics(CHANNEL_TYPES)
         broker = EmbeddedBroker(wakeups)
-        limiter = MemoryLimiter(settings.rate_limit_per_hour)
+        limiter = await stack.enter_async_context(_limiter(settings))
+        limited = {"rate_limiter": limiter.check}
         kept = await stack.enter_async_context(_mailbox_batcher(mailbox))
         routes = _routes(settings, store, kept)
         providers = list({id(route.provider): route.provider for route in routes.values()}.values())
@@ -178,8 +181,9 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
             worker=Worker(deliver=deliver, sweep=sweep),
             sweep=sweep,
             health=Health(
-                needed={"database": store.check, "rate_limiter": limiter.check},
+                needed={"database": store.check} | ({} if settings.rate_limit_fail_open else limited),
                 helpful={f"provider_{each.name}": each.check for each in providers}
+                | (limited if settings.rate_limit_fail_open else {})
                 | ({"read_database": replica.check} if replica else {}),
             ),
             metrics=metrics,
@@ -210,6 +214,16 @@ async def _replica(settings: Settings) -> AsyncGenerator[Database | None]:
         yield replica
     finally:
         await replica.aclose()
+
+
+@asynccontextmanager
+async def _limiter(settings: Settings) -> AsyncGenerator[Limiter]:
+    limit = settings.rate_limit_per_hour
+    if settings.redis_url is None:
+        yield MemoryLimiter(limit)
+        return
+    async with RedisLimiter(settings.redis_url.get_secret_value(), limit) as limiter:
+        yield FailOpen(limiter, limit) if settings.rate_limit_fail_open else limiter
 
 
 async def _reach(database: Database) -> None:
