@@ -13,7 +13,6 @@ from uuid_utils.compat import uuid7
 from notification_service.adapters.brokers.embedded import EmbeddedBroker
 from notification_service.adapters.limiters.fail_open import FailOpen
 from notification_service.adapters.limiters.memory import MemoryLimiter
-from notification_service.adapters.limiters.redis import RedisLimiter
 from notification_service.adapters.passwords.argon2 import Argon2Passwords
 from notification_service.adapters.providers.guard import OutboundGuard
 from notification_service.adapters.providers.mailbox import MailboxProvider
@@ -222,6 +221,8 @@ async def _limiter(settings: Settings) -> AsyncGenerator[Limiter]:
     if settings.redis_url is None:
         yield MemoryLimiter(limit)
         return
+    from notification_service.adapters.limiters.redis import RedisLimiter  # noqa: PLC0415 - takes 300 ms
+
     async with RedisLimiter(settings.redis_url.get_secret_value(), limit) as limiter:
         yield FailOpen(limiter, limit) if settings.rate_limit_fail_open else limiter
 
