@@ -74,7 +74,6 @@ def test_a_careful_production_has_no_warnings(monkeypatch: pytest.MonkeyPatch) -
         ("NS_EMAIL_PROVIDERS", "mailbox", "mailbox sends nothing"),
         ("NS_SMS_PROVIDERS", "simulated", "simulated sends nothing"),
         ("NS_API_PROCESSES", "4", "rate limits"),
-        ("NS_REDIS_URL", "redis://cache", "no effect"),
         ("NS_SMTP_URL", "smtp://ann:pw@mail:587", "unencrypted"),
         ("NS_JWT_ALGORITHM", "HS512", ""),
         ("NS_EMAIL_PROVIDERS", "", "is empty"),
@@ -90,6 +89,15 @@ def test_a_risky_value_is_allowed_and_warned_of(
 
     expected = "NS_JWT_SECRET" if name == "NS_JWT_ALGORITHM" else name
     assert [text for text in found if text.startswith(f"{expected}: ") and word in text]
+
+
+@pytest.mark.usefixtures("production")
+@pytest.mark.parametrize("url", ["redis://cache", "rediss://:pw@cache:6380/1?ssl_ca_certs=/ca.pem"])
+def test_processes_that_share_redis_share_their_limits(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("NS_REDIS_URL", url)
+    monkeypatch.setenv("NS_API_PROCESSES", "4")
+
+    assert not [text for text in warnings(load_settings()) if text.startswith(("NS_API", "NS_REDIS"))]
 
 
 @pytest.mark.usefixtures("production")

@@ -195,6 +195,13 @@ def test_a_wrong_value_is_told_with_its_remedy(
         ("NS_EMAIL_FROM", "nobody"),
         ("NS_EMAIL_FROM", "Ann\x1b <ann@example.com>"),
         ("NS_REDIS_URL", "localhost:6379"),
+        ("NS_REDIS_URL", "redis://"),
+        ("NS_REDIS_URL", "redis://cache:port/0"),
+        ("NS_REDIS_URL", "redis://cache/limits"),
+        ("NS_REDIS_URL", "redis://cache/0?password=x"),
+        ("NS_REDIS_URL", "unix://cache"),
+        ("NS_REDIS_URL", "unix:///run/redis.sock?db=one"),
+        ("NS_REDIS_URL", "REDIS://cache"),
         ("NS_OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317"),
     ],
 )

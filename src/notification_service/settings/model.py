@@ -144,6 +144,16 @@ class Settings(Telemetry, Limits, Security, Providers, Delivery, Brokers, Stores
             raise ValueError(f"must begin with one of {wanted} and name a host, as in smtp://localhost:1025")
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not urls.is_redis(value.get_secret_value()):
+            raise ValueError(
+                "must have the form redis://user:password@host:6379/0, or unix:///path; after a ? only "
+                + ", ".join(sorted(urls.REDIS_OPTIONS))
+            )
+        return value
+
     @field_validator("email_from", "sendgrid_from_email")
     @classmethod
     def _sender(cls, value: str | None) -> str | None:

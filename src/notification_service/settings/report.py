@@ -34,8 +34,6 @@ class SettingLine:
 
 NOT_YET = frozenset(
     {
-        "redis_url",
-        "rate_limit_fail_open",
         "kafka_bootstrap",
         "kafka_topic",
         "kafka_dlq_topic",
@@ -97,8 +95,11 @@ def _without_effect(settings: Settings) -> Iterator[str]:
         yield f"{name}: is no setting" + (f"; did you mean {nearest}?" if nearest else "")
     for name in sorted(NOT_YET.intersection(settings.model_fields_set)):
         yield f"NS_{name.upper()}: has no effect yet; it belongs to a later release"
-    if settings.api_processes > 1:
-        yield "NS_API_PROCESSES: each process counts its own rate limits, which are so many times higher"
+    if settings.api_processes > 1 and settings.redis_url is None:
+        yield (
+            "NS_API_PROCESSES: each process counts its own rate limits, which are so many times higher; "
+            "set NS_REDIS_URL"
+        )
 
 
 def _readable_by_others(settings: Settings) -> Iterator[str]:

@@ -113,8 +113,8 @@ class Stores(BaseModel):
     database_pool_size: int = setting(10, "Connections to the database for each process", ge=1, le=1000)
     redis_url: SecretStr | None = setting(
         None,
-        "`redis://host:6379/0`, for rate limits that all processes share; without effect in this release: "
-        "each process counts its own",
+        "`redis://user:password@host:6379/0`, `rediss://` with TLS, or `unix://`: where all processes count "
+        "rate limits together; unset, each process counts its own",
         also=["REDIS_URL"],
     )
 

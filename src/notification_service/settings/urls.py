@@ -7,6 +7,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 DRIVERS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
 ONLY_LIBPQ = frozenset({"channel_binding", "gssencmode"})
 """Parts of a PostgreSQL address that asyncpg doesn't know and that may be left out."""
+REDIS_OPTIONS = frozenset(
+    {"db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
+)
+"""What may stand in the query of a Redis address; redis-py fails late over others."""
 
 
 def scheme_of(url: str) -> str:
@@ -44,3 +48,19 @@ def has_host(url: str) -> bool:
         return bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def is_redis(url: str) -> bool:
+    """Whether redis-py can use the address as it is meant: it takes a database it can't read for number 0."""
+    try:
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    except ValueError:
+        return False
+    if not url.startswith(("redis://", "rediss://", "unix://")) or not options.keys() <= REDIS_OPTIONS:
+        return False
+    if not options.get("db", "0").isdecimal():
+        return False
+    if parts.scheme == "unix":
+        return len(parts.path) > 1
+    return has_host(url) and re.fullmatch(r"/?[0-9]*", parts.path) is not None
