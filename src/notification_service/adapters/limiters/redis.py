@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib import resources
@@ -183,7 +183,7 @@ def _pool(url: str) -> BlockingConnectionPool:
     )
 
 
-def _keys(user_ids: Counter[str]) -> list[str]:
+def _keys(user_ids: Iterable[str]) -> list[str]:
     """One key for each id; a cluster places them by what stands in braces, so in `BUCKETS` places."""
     return [f"ns:rate:{{{crc32(user_id.encode()) % BUCKETS}}}:{user_id}" for user_id in user_ids]
 
