@@ -121,7 +121,8 @@ def _delivered(claim: Claim) -> Entry:
     )
 
 
-def _program(name: str) -> Callable[[], None]:
+def program_of(name: str) -> Callable[[], None]:
+    """Return what a command of this name runs."""
     from notification_service.entrypoints.cli import main, processes
 
     return {"notify": main.main, "app": processes.app, "worker": processes.worker}[name]
@@ -131,4 +132,4 @@ if __name__ == "__main__":
     plant, program, *arguments = sys.argv[1:]
     PLANTS[plant]()
     sys.argv = [program, *arguments]
-    _program(program)()
+    program_of(program)()

@@ -89,15 +89,15 @@ async def calling(
         yield Caller(session, url)
 
 
-async def until_settled(caller: Caller) -> bool:
+async def until_settled(caller: Caller, *, patience: float = PROGRESS_SECONDS) -> bool:
     """Wait until everything is final; False when nothing moves any more, however slow the machine is."""
     clock = asyncio.get_running_loop().time
-    left, patience = await caller.waiting(), clock() + PROGRESS_SECONDS
-    while left and clock() < patience:
+    left, until = await caller.waiting(), clock() + patience
+    while left and clock() < until:
         await asyncio.sleep(0.2)
         now_left = await caller.waiting()
         if now_left < left:
-            left, patience = now_left, clock() + PROGRESS_SECONDS
+            left, until = now_left, clock() + patience
     return not left
 
 

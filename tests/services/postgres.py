@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -17,16 +17,7 @@ import pytest
 
 from tests.services import Kept, OutOfReachError, Service, docker, free_port, new_folder, program, run
 
-FAST = (
-    "-c",
-    "fsync=off",
-    "-c",
-    "synchronous_commit=off",
-    "-c",
-    "full_page_writes=off",
-    "-c",
-    "max_connections=200",
-)
+FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
 FOLDERS = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -87,12 +78,26 @@ def from_environment() -> PostgresServer:
     return PostgresServer(url, f"NS_TEST_POSTGRES_URL, {_version(url)}")
 
 
-def local_cluster() -> PostgresServer:
-    """Start a cluster of its own, in a temporary folder, on a port of its own."""
-    folders = (folder for pattern in FOLDERS for folder in sorted(Path("/").glob(pattern[1:]), reverse=True))
+@dataclass(frozen=True)
+class Cluster:
+    """An empty cluster in a folder, and how it is run."""
+
+    folder: Path
+    user: str | None
+    _postgres: Path
+
+    def command(self, port: int, options: Iterable[str]) -> list[str]:
+        """Give the command that runs it at `port` with `options` (name=value)."""
+        listen = ("listen_addresses=127.0.0.1", "unix_socket_directories=")
+        chosen = [part for option in (*listen, *options) for part in ("-c", option)]
+        return [str(self._postgres), "-D", str(self.folder / "data"), "-p", str(port), *chosen]
+
+
+def new_cluster(folder: Path) -> Cluster:
+    """Make an empty cluster in `folder`, owned by a user whom PostgreSQL accepts."""
+    folders = (found for pattern in FOLDERS for found in sorted(Path("/").glob(pattern[1:]), reverse=True))
     initdb = program("initdb", folders=tuple(folders))
     user = _unprivileged_user() if os.geteuid() == 0 else None
-    folder = new_folder("postgres")
     if user:
         shutil.chown(folder, user, pwd.getpwnam(user).pw_gid)
     made = subprocess.run(
@@ -113,12 +118,21 @@ def local_cluster() -> PostgresServer:
         extra_groups=[] if user else None,
     )
     if made.returncode:
-        shutil.rmtree(folder, ignore_errors=True)
         raise OutOfReachError(f"initdb failed: {made.stderr.decode(errors='replace').strip()}")
+    return Cluster(folder, user, initdb.with_name("postgres"))
+
+
+def local_cluster() -> PostgresServer:
+    """Start a cluster of its own, in a temporary folder, on a port of its own."""
+    folder = new_folder("postgres")
+    try:
+        cluster = new_cluster(folder)
+    except OutOfReachError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     port = free_port()
-    listen = ("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-p", str(port))
-    command = [str(initdb.with_name("postgres")), "-D", "data", *listen, *FAST]
-    kept = Kept.start(command, folder=folder, stop_with=signal.SIGINT, user=user)  # SIGINT: fast shutdown
+    command = cluster.command(port, FAST)
+    kept = Kept.start(command, folder=folder, stop_with=signal.SIGINT, user=cluster.user)  # fast shutdown
     url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
     kept.wait_until(lambda: _answers(url))
     return PostgresServer(url, f"local cluster {_version(url)}")
@@ -135,7 +149,8 @@ def _unprivileged_user() -> str:
 def in_docker() -> PostgresServer:
     """Start a container."""
     options = ("--env", "POSTGRES_HOST_AUTH_METHOD=trust", "--tmpfs", "/var/lib/postgresql")
-    kept, port = docker("postgres:17-alpine", 5432, options=options, arguments=FAST)
+    arguments = tuple(part for option in FAST for part in ("-c", option))
+    kept, port = docker("postgres:17-alpine", 5432, options=options, arguments=arguments)
     url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
     kept.wait_until(lambda: _answers(url), seconds=60)
     return PostgresServer(url, f"Docker {_version(url)}")

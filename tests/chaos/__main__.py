@@ -1,0 +1,90 @@
+"""`make chaos`: break everything the service stands on, and count what was lost."""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.brokers import BROKERS
+from tests.chaos.plan import Plan
+from tests.chaos.planted import PLANTS
+from tests.chaos.report import Report
+from tests.chaos.run import Scenario, chaos, run
+
+REPORTS = Path(__file__).parents[2] / ".cache" / "chaos"
+SIZES: dict[str, dict[str, Any]] = {
+    "minute": {"accepts": 3_000, "seconds": 25, "kills": 2, "others": 2, "storms": 1, "calm_accepts": 200},
+    "ordinary": {},
+    "full": {"accepts": 100_000, "seconds": 700, "kills": 25, "others": 20, "storms": 6},
+}
+SCENARIOS: dict[str, Scenario] = {"chaos": chaos}
+
+
+def main() -> int:
+    """Run as told; 0 when everything adds up, 1 when not."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    options = _options()
+    if options.plant == "all":
+        return _run_all_plants(options)
+    report = asyncio.run(run(_plan(options), SCENARIOS[options.scenario]))
+    _show(report, options.report)
+    return 0 if report.is_good else 1
+
+
+def _run_all_plants(options: argparse.Namespace) -> int:
+    """Show which planted bugs are found; 0 when every one is."""
+    missed = []
+    for name in PLANTS:
+        report = asyncio.run(run(planted_plan(name, options.seed)))
+        print(f"{name}: {'MISSED' if report.is_good else 'found by ' + ', '.join(report.broken)}", flush=True)
+        missed += [name] if report.is_good else []
+    return 1 if missed else 0
+
+
+def planted_plan(name: str, seed: int) -> Plan:
+    """A short run with a bug, on the broker on which it shows."""
+    plant = PLANTS[name]
+    changed: dict[str, Any] = SIZES["minute"] | {"patience": 12} | plant.plan
+    return Plan(seed=seed, broker=plant.broker, plant=name, **changed)
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    if options.plant:
+        return planted_plan(options.plant, options.seed)
+    size = dict(SIZES[options.size])
+    for name in ("accepts", "seconds", "kills"):
+        if (value := getattr(options, name)) is not None:
+            size[name] = value
+    return Plan(seed=options.seed, broker=options.broker, **size)
+
+
+def _show(report: Report, folder: Path) -> None:
+    print(report.line())
+    print(*report.complaints(), sep="\n", end="\n" if report.broken else "")
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "-".join(filter(None, [report.name, report.plan.broker, report.plan.plant, str(report.plan.seed)]))
+    (folder / f"{name}.json").write_text(json.dumps(report.as_json(), indent=2) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("scenario", nargs="?", choices=SCENARIOS, default="chaos")
+    parser.add_argument("--broker", choices=BROKERS, default="embedded")
+    parser.add_argument("--seed", type=int, default=1, help="what is sent, and what fails when (1)")
+    parser.add_argument("--accepts", type=int, help="how many notifications")
+    parser.add_argument("--seconds", type=float, help="how long things fail")
+    parser.add_argument("--kills", type=int, help="how often each kind of process is killed")
+    size = parser.add_mutually_exclusive_group()
+    for name in ("minute", "full"):
+        size.add_argument(f"--{name}", dest="size", action="store_const", const=name)
+    parser.add_argument("--report", type=Path, default=REPORTS, metavar="FOLDER", help="for the JSON report")
+    parser.add_argument("--plant", choices=[*PLANTS, "all"], help="run with a bug: it has to be found")
+    parser.set_defaults(size="ordinary")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

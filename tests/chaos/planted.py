@@ -1,0 +1,118 @@
+"""Runs a command of the service with a bug planted into it, to show that the harness finds it.
+
+`python -m tests.chaos.planted NAME MEMBER PROGRAM ARGUMENTS…`; MEMBER numbers the processes of one kind.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from notification_service.adapters.stores.sql import postgres
+from notification_service.adapters.stores.sql.postgres import PostgresStore
+from notification_service.application.sweep import Sweep
+from notification_service.domain.notification import Claim
+from tests.crash.planted import program_of
+
+LATER = timedelta(seconds=0.3)
+WRONG_BY_SECONDS = 6
+"""How far the clock of one worker is behind: more than a lease."""
+POISONOUS = 40
+"""One in so many."""
+
+
+def never_sweeps(_: int) -> None:
+    """Nobody looks for claims whose lease ran out."""
+
+    async def nothing(self: Sweep) -> int:
+        return 0
+
+    Sweep._release_lost_claims = nothing  # type: ignore[method-assign]
+
+
+def settles_without_the_epoch(_: int) -> None:
+    """Whoever reports last is believed, whether or not the claim was still its own."""
+    _rewrite("SETTLE", "WHERE n.id = o.id AND n.epoch = o.epoch AND", "WHERE n.id = o.id AND")
+
+
+def leases_by_the_process_clock(member: int) -> None:
+    """A worker whose clock is wrong writes leases that are over before they begin."""
+    if member == 0:
+        wrong = f"now() - interval '{WRONG_BY_SECONDS} s' + CAST(:lease AS interval)"
+        for name in ("CLAIM", "CLAIM_THESE"):
+            _rewrite(name, "now() + CAST(:lease AS interval)", wrong)
+
+
+def answers_before_the_commit(_: int) -> None:
+    """«Accepted» leaves while the transaction is still to come."""
+    store, tasks = PostgresStore.add_many, set[asyncio.Task[Any]]()
+
+    async def add_many(self: PostgresStore, acceptances: Sequence[Any], **options: Any) -> Sequence[None]:
+        async def later() -> None:
+            await asyncio.sleep(LATER.total_seconds())
+            await store(self, acceptances, **options)
+
+        tasks.add(asyncio.create_task(later()))
+        return [None] * len(acceptances)
+
+    PostgresStore.add_many = add_many  # type: ignore[method-assign]
+
+
+def one_poisons_its_batch(_: int) -> None:
+    """A claim that cannot be read takes down those that came with it."""
+    claim = PostgresStore.claim
+
+    async def delicate(self: PostgresStore, *arguments: Any, **options: Any) -> Sequence[Claim]:
+        claims = await claim(self, *arguments, **options)
+        if any(each.notification.id.int % POISONOUS == 0 for each in claims):
+            raise ValueError("poison")
+        return claims
+
+    PostgresStore.claim = delicate  # type: ignore[method-assign]
+
+
+def sweeps_live_leases(_: int) -> None:
+    """The sweep takes what others hold."""
+    _rewrite("LOST_CLAIMS", "AND n.lease_until < now()", "")
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A bug, and where it shows."""
+
+    apply: Callable[[int], None]
+    broker: str = "embedded"
+    plan: dict[str, Any] = field(default_factory=dict)
+    """What the plan needs besides, for the bug to have its chance."""
+
+
+PLANTS: dict[str, Plant] = {
+    plant.apply.__name__.replace("_", "-"): plant
+    for plant in (
+        Plant(never_sweeps),
+        Plant(settles_without_the_epoch, plan={"others": 6, "kills": 1}),
+        Plant(leases_by_the_process_clock),
+        Plant(answers_before_the_commit),
+        Plant(one_poisons_its_batch),
+        Plant(sweeps_live_leases),
+    )
+}
+
+
+def _rewrite(statement: str, old: str, new: str) -> None:
+    """Change a statement of the hot path."""
+    before = getattr(postgres, statement).text
+    if old not in before:
+        raise RuntimeError(f"{statement} does not say «{old}» any more: plant this bug anew")
+    setattr(postgres, statement, text(before.replace(old, new)))
+
+
+if __name__ == "__main__":
+    plant, member, program, *arguments = sys.argv[1:]
+    PLANTS[plant].apply(int(member))
+    sys.argv = [program, *arguments]
+    program_of(program)()
