@@ -19,6 +19,7 @@ AT_ONCE = timedelta(milliseconds=50)
 LATE = timedelta(milliseconds=300)
 """How much later than promised a busy machine may be."""
 PASSWORD = "open-sesame-4711"
+RIGHTS = ["-@all", "+evalsha", "+script|load", "+get", "+set", "+del", "+time", "+select"]
 
 
 async def failing(limiter: RedisLimiter) -> timedelta:
@@ -177,12 +178,26 @@ class TestRefusals:
 
         await self._refuses(limiter, "Redis does not let this user")
 
+    async def test_a_user_with_just_the_rights_it_needs_is_served(
+        self, own_redis: OwnRedis, make_limiter: Make
+    ) -> None:
+        self.admin.acl_setuser(
+            "ann", enabled=True, passwords=[f"+{PASSWORD}"], keys=["ns:rate:*"], commands=RIGHTS
+        )
+        limiter = make_limiter(own_redis.url.replace("//", f"//ann:{PASSWORD}@").replace("/0", "/1"), 2)
+
+        assert (await limiter.allow_many(["ann"]))[0].allowed
+        await limiter.give_back_many(["ann"])
+        await limiter.check()
+
     async def test_a_replica(self, own_redis: OwnRedis, make_limiter: Make) -> None:
         limiter = make_limiter(own_redis.url, 2)
         self.admin.slaveof("127.0.0.1", "1")
         self.admin.config_set("replica-serve-stale-data", "yes")
 
         await self._refuses(limiter, "Redis is a replica, which only reads")
+
+        assert len(self.admin.client_list(_type="normal")) == 1  # ours; the limiter will look for the primary
 
     async def test_no_memory(self, own_redis: OwnRedis, make_limiter: Make) -> None:
         limiter = make_limiter(own_redis.url, 2)

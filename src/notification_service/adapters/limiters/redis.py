@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from importlib import resources
 from itertools import batched, repeat
@@ -64,7 +64,8 @@ class RedisLimiter:
 
     async def __aexit__(self, *_: object) -> None:
         """Close every connection."""
-        await self._redis.aclose()
+        with suppress(RedisError, OSError):
+            await self._redis.aclose()
 
     async def allow_many(self, user_ids: Sequence[str]) -> Sequence[Allowance]:
         """Ask for one notification for each id, in order; what is refused isn't counted.
@@ -104,8 +105,15 @@ class RedisLimiter:
             async with asyncio.timeout(DEADLINE.total_seconds()):
                 yield
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            if isinstance(error, ReadOnlyError):
+                await self._hang_up()
             raise self._outage.told_of(error) from error
         self._outage.over()
+
+    async def _hang_up(self) -> None:
+        """After a fail-over old connections lead to what is a replica now; new ones find the primary."""
+        with suppress(RedisError, OSError):
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     def _answers(self, granted: int, counted: int, reset: int, retry_after: int) -> Iterator[Allowance]:
         """One user's answers: what is allowed, each leaving one less, then refusals without end."""
