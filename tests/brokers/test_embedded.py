@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import override
 
 import pytest
 
@@ -13,6 +14,8 @@ from notification_service.adapters.stores.sql.wakeups import SqlWakeups
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.events import Parcel
 from notification_service.domain.notification import Status
+from notification_service.ports import Broker
+from tests.brokers.conformance import BrokerConformance
 from tests.stores.house import House
 from tests.stores.making import a_notification
 
@@ -33,6 +36,18 @@ async def seconds_until_parcel(
     parcel = await broker.receive(channel, limit=10, more=more)
     assert parcel == Parcel(ids=None)
     return time.monotonic() - began
+
+
+class TestConformance(BrokerConformance):
+    """`ports.Broker`, as far as it holds where the table is the queue."""
+
+    @pytest.fixture(autouse=True)
+    def _on_a_house(self, broker: EmbeddedBroker) -> None:
+        self._broker = broker
+
+    @override
+    def make(self) -> Broker:
+        return self._broker
 
 
 def test_stored_is_queued() -> None:
