@@ -24,6 +24,7 @@ from notification_service.adapters.stores.sql.archive import SqlArchive
 from notification_service.adapters.stores.sql.dead_letters import SqlDeadLetters
 from notification_service.adapters.stores.sql.engine import Database
 from notification_service.adapters.stores.sql.mailbox import SqlMailbox
+from notification_service.adapters.stores.sql.outbox import SqlOutbox
 from notification_service.adapters.stores.sql.people import SqlSessions, SqlUsers
 from notification_service.adapters.stores.sql.postgres import PostgresStore
 from notification_service.adapters.stores.sql.sqlite import SqliteStore
@@ -33,18 +34,22 @@ from notification_service.application.accept import Accept
 from notification_service.application.batcher import Batcher
 from notification_service.application.deliver import Deliver, Pace, Route
 from notification_service.application.health import Health
+from notification_service.application.intake import Intake
 from notification_service.application.intervene import Intervene
 from notification_service.application.patience import Patience
 from notification_service.application.people import People
+from notification_service.application.publish import Publisher
+from notification_service.application.relay import Relay
 from notification_service.application.sweep import Sweep
 from notification_service.application.worker import Worker
 from notification_service.domain.channels import CHANNEL_TYPES, ChannelType
 from notification_service.domain.errors import NotificationServiceError, StoreUnavailableError
 from notification_service.domain.mailbox import MailboxMessage
-from notification_service.domain.notification import NotificationId
+from notification_service.domain.notification import NotificationId, Status
 from notification_service.domain.retry import RetryPolicy
 from notification_service.observability.metrics import Metrics
 from notification_service.ports import (
+    Broker,
     DeadLetterStore,
     Limiter,
     MailboxStore,
@@ -53,6 +58,7 @@ from notification_service.ports import (
     Provider,
     SessionStore,
     Tokens,
+    Wakeups,
 )
 from notification_service.settings import Settings
 
@@ -128,7 +134,8 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
         dead_letters, mailbox = SqlDeadLetters(database), SqlMailbox(database)
         sessions = SqlSessions(database)
         metrics = Metrics(CHANNEL_TYPES)
-        broker = EmbeddedBroker(wakeups)
+        broker = await stack.enter_async_context(_broker(settings, wakeups))
+        outbox, trust = SqlOutbox(database), timedelta(seconds=settings.queued_timeout_seconds)
         limiter = await stack.enter_async_context(_limiter(settings))
         limited = {"rate_limiter": limiter.check}
         kept = await stack.enter_async_context(_mailbox_batcher(mailbox))
@@ -143,25 +150,29 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
             interval=timedelta(seconds=settings.sweep_interval_seconds),
             metrics=metrics,
         )
-        deliver = Deliver(
-            store=store,
-            broker=broker,
-            routes=routes,
-            pace=_pace(settings),
-            metrics=metrics,
-            random=random.random,
-        )
+        publisher = await stack.enter_async_context(Publisher(broker=broker, outbox=outbox, trust=trust))
         accept = await stack.enter_async_context(
             Accept(
                 store=store,
                 limiter=limiter,
-                broker=broker,
+                publisher=publisher,
                 metrics=metrics,
                 new_id=lambda: NotificationId(uuid7()),
                 channels=frozenset(routes),
                 keep_answers=timedelta(seconds=settings.idempotency_ttl_seconds),
             )
         )
+        deliver = Deliver(
+            store=store,
+            broker=broker,
+            routes=routes,
+            pace=_pace(settings),
+            intake=Intake(accept=accept, dead_letters=dead_letters, broker=broker, metrics=metrics),
+            metrics=metrics,
+            random=random.random,
+        )
+        relay = Relay(outbox=outbox, broker=broker, trust=trust, metrics=metrics)
+        is_remote = broker.accepts_as is Status.PENDING
         yield Service(
             settings=settings,
             store=store,
@@ -177,13 +188,14 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
             people=People(
                 users=SqlUsers(database), sessions=sessions, hasher=Argon2Passwords(), patience=Patience()
             ),
-            worker=Worker(deliver=deliver, sweep=sweep),
+            worker=Worker(deliver=deliver, relay=relay if is_remote else None, sweep=sweep),
             sweep=sweep,
             health=Health(
                 needed={"database": store.check} | ({} if settings.rate_limit_fail_open else limited),
                 helpful={f"provider_{each.name}": each.check for each in providers}
                 | (limited if settings.rate_limit_fail_open else {})
-                | ({"read_database": replica.check} if replica else {}),
+                | ({"read_database": replica.check} if replica else {})
+                | ({f"broker_{settings.broker}": broker.check} if is_remote else {}),
             ),
             metrics=metrics,
         )
@@ -201,6 +213,10 @@ async def _database(settings: Settings) -> AsyncGenerator[Database]:
         yield database
     finally:
         await database.aclose()
+
+
+def _broker(settings: Settings, wakeups: Wakeups) -> Broker:
+    return EmbeddedBroker(wakeups)
 
 
 @asynccontextmanager

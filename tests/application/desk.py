@@ -13,14 +13,12 @@ from sqlalchemy import text
 
 from notification_service.adapters.brokers.embedded import EmbeddedBroker
 from notification_service.adapters.limiters.memory import MemoryLimiter
+from notification_service.adapters.stores.sql.outbox import SqlOutbox
 from notification_service.adapters.stores.sql.sqlite import SqliteStore
 from notification_service.adapters.stores.sql.wakeups import SqlWakeups
-from notification_service.application.accept import (
-    Accept,
-    Accepted,
-    Outcome,
-    Submission,
-)
+from notification_service.application.accept import Accept
+from notification_service.application.publish import Publisher
+from notification_service.application.submission import Accepted, Outcome, Submission
 from notification_service.domain.acceptance import Acceptance, IdempotencyKey, StoredAnswer
 from notification_service.domain.errors import (
     LimiterUnavailableError,
@@ -37,6 +35,7 @@ from tests.stores.house import AN_HOUR, House
 from tests.stores.making import EMAIL, new_id
 
 LIMIT = 5
+TRUST = timedelta(minutes=2)
 TRAIL = Trail(request_id="request-1", correlation_id="correlation-1", traceparent="00-1-2-01")
 
 
@@ -49,14 +48,14 @@ class Store(SqliteStore):
 
     @override
     async def add_many(
-        self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta
+        self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta, hold: timedelta = timedelta()
     ) -> Sequence[StoredAnswer | None]:
         self.calls += 1
         if self.hangs:
             await asyncio.sleep(60)
         if self.fails_with:
             raise self.fails_with
-        return await super().add_many(acceptances, keep_answers=keep_answers)
+        return await super().add_many(acceptances, keep_answers=keep_answers, hold=hold)
 
 
 class Limiter(MemoryLimiter):
@@ -104,6 +103,7 @@ class Desk:
     store: Store
     limiter: Limiter
     broker: Broker
+    publisher: Publisher
     accept: Accept
     metrics: Metrics
 
@@ -149,14 +149,16 @@ async def a_desk(sqlite_url: str) -> AsyncIterator[Desk]:
         broker = Broker(SqlWakeups(house.database))
         broker.published = []
         store, limiter, metrics = Store(house.database), Limiter(LIMIT), Metrics()
+        outbox = SqlOutbox(house.database)
+        publisher = await stack.enter_async_context(Publisher(broker=broker, outbox=outbox, trust=TRUST))
         accept = Accept(
             store=store,
             limiter=limiter,
-            broker=broker,
+            publisher=publisher,
             metrics=metrics,
             new_id=new_id,
             channels=frozenset({"email"}),
             keep_answers=AN_HOUR,
         )
         await stack.enter_async_context(accept)
-        yield Desk(house, store, limiter, broker, accept, metrics)
+        yield Desk(house, store, limiter, broker, publisher, accept, metrics)

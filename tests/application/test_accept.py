@@ -9,12 +9,9 @@ from typing import override
 import pytest
 
 from notification_service.application import accept as accepting
-from notification_service.application.accept import (
-    Accept,
-    Accepted,
-    Outcome,
-    RateLimitedError,
-)
+from notification_service.application import publish
+from notification_service.application.accept import Accept
+from notification_service.application.submission import Accepted, Outcome, RateLimitedError
 from notification_service.domain.acceptance import IdempotencyKey, StoredAnswer
 from notification_service.domain.errors import (
     ChannelNotConfiguredError,
@@ -299,8 +296,8 @@ async def test_a_broker_that_fails_costs_nobody_the_answer(desk: Desk, error: Ex
 async def test_a_broker_that_hangs_costs_a_second_at_most(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert timedelta() < accepting.PUBLISH_PATIENCE <= timedelta(seconds=1)
-    monkeypatch.setattr(accepting, "PUBLISH_PATIENCE", timedelta(milliseconds=100))
+    assert timedelta() < publish.PATIENCE <= timedelta(seconds=1)
+    monkeypatch.setattr(publish, "PATIENCE", timedelta(milliseconds=100))
     desk.broker.hangs = True
     began = time.monotonic()
 
@@ -319,7 +316,7 @@ async def test_a_store_that_hangs_ends_in_an_error_for_one_and_for_many(
     impatient = Accept(
         store=desk.store,
         limiter=desk.limiter,
-        broker=desk.broker,
+        publisher=desk.publisher,
         metrics=Metrics(),
         new_id=new_id,
         channels=frozenset({"email"}),

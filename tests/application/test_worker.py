@@ -11,7 +11,7 @@ from tests.application.workshop import Workshop
 async def test_a_worker_delivers_sweeps_and_watches_until_it_is_told_to_stop(workshop: Workshop) -> None:
     lost = await workshop.add()
     await workshop.house.claim(lease=timedelta(seconds=-1))
-    worker = Worker(deliver=workshop.deliver(), sweep=workshop.sweep())
+    worker = Worker(deliver=workshop.deliver(), relay=None, sweep=workshop.sweep())
     stopping = asyncio.Event()
 
     running = asyncio.create_task(worker.run(stopping=stopping))
@@ -26,7 +26,7 @@ async def test_a_worker_delivers_sweeps_and_watches_until_it_is_told_to_stop(wor
 
 async def test_a_worker_for_some_channels_leaves_the_others(workshop: Workshop) -> None:
     email, sms = await workshop.add(), await workshop.add(channel_type="sms")
-    worker = Worker(deliver=workshop.deliver(), sweep=workshop.sweep())
+    worker = Worker(deliver=workshop.deliver(), relay=None, sweep=workshop.sweep())
     stopping = asyncio.Event()
 
     running = asyncio.create_task(worker.run(stopping=stopping, channels=["sms"]))

@@ -13,6 +13,7 @@ from notification_service.adapters.stores.sql.wakeups import SqlWakeups
 from notification_service.application.deliver import Deliver, Pace, Route
 from notification_service.application.sweep import Sweep
 from notification_service.domain.channels import ChannelType
+from notification_service.domain.events import Letter
 from notification_service.domain.filters import DeadLetterFilter
 from notification_service.domain.notification import (
     Entry,
@@ -112,6 +113,10 @@ class Workshop:
     pace: Pace = PACE
     concurrency: int = 64
     jitter: float = 0.5
+    letters: list[Letter] = field(default_factory=list)
+
+    async def intake(self, letters: Sequence[Letter]) -> None:
+        self.letters += letters
 
     def deliver(self, routes: dict[ChannelType, Provider] | None = None) -> Deliver:
         providers = routes or dict.fromkeys(self.provider.channels, self.provider)
@@ -123,6 +128,7 @@ class Workshop:
                 for channel, provider in providers.items()
             },
             pace=self.pace,
+            intake=self.intake,
             metrics=self.metrics,
             random=lambda: self.jitter,
         )

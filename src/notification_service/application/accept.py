@@ -1,8 +1,9 @@
 """Takes notifications in: each is stored, with its idempotency key, before anybody hears «accepted»."""
 
 import asyncio
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
@@ -10,12 +11,20 @@ from typing import Self
 import structlog
 
 from notification_service.application.batcher import Batcher
-from notification_service.domain.acceptance import Acceptance, IdempotencyKey, StoredAnswer
+from notification_service.application.publish import Publisher
+from notification_service.application.submission import (
+    Accepted,
+    Admission,
+    RateLimitedError,
+    Submission,
+    is_due,
+    shown_as,
+)
+from notification_service.domain.acceptance import IdempotencyKey, StoredAnswer
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import (
     ChannelNotConfiguredError,
     IdempotencyKeyReusedError,
-    NotificationServiceError,
     OverloadedError,
     RequestInProgressError,
     UnavailableError,
@@ -29,73 +38,34 @@ from notification_service.domain.notification import (
     Trail,
 )
 from notification_service.observability.metrics import Metrics
-from notification_service.ports import Allowance, Broker, Limiter, NotificationStore
+from notification_service.ports import Allowance, Limiter, NotificationStore
 
-PUBLISH_PATIENCE = timedelta(seconds=1)
 LARGEST_BATCH = 500
 WAITING_REQUESTS = 5_000
 FLUSH_PATIENCE = timedelta(seconds=10)
-
+CORRECTION_PATIENCE = timedelta(seconds=1)
 
 log = structlog.get_logger(__name__)
 
 
-class RateLimitedError(NotificationServiceError):
-    """too many notifications for this user within an hour; try again later"""
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What is stored and being published: its answer may still change."""
 
-    code = "rate_limited"
+    admission: Admission
+    publication: asyncio.Task[Mapping[int, bytes]]
+    """Ends with the answers that had to change, by the identity of their admission."""
 
-    def __init__(self, allowance: Allowance) -> None:
-        """Carry the user's standing, for the answer's headers."""
-        super().__init__()
-        self.allowance = allowance
-
-
-type Outcome = Notification | RateLimitedError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """One request: its drafts, and how its caller wants to be answered.
-
-    `render` turns the outcome of each draft, in order, into the answer's bytes; the answer is kept under the
-    key with `status_code`.
-    """
-
-    drafts: tuple[Draft, ...]
-    trail: Trail
-    render: Callable[[Sequence[Outcome]], bytes]
-    status_code: int
-    key: IdempotencyKey | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """What became of a submission; `allowance` is the last draft's standing (None on a replay)."""
-
-    answer: bytes
-    status_code: int
-    replayed: bool = False
-    allowance: Allowance | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Admission:
-    """A submission after the limiter has spoken."""
-
-    submission: Submission
-    notifications: tuple[Notification, ...]
-    answer: bytes
-    allowance: Allowance
-
-    def acceptance(self) -> Acceptance:
-        key = self.submission.key
-        if not key:
-            return Acceptance(notifications=self.notifications)
-        answer = StoredAnswer(
-            fingerprint=key.fingerprint, status_code=self.submission.status_code, body=self.answer
+    async def accepted(self) -> Accepted:
+        corrected = await asyncio.shield(self.publication)
+        return Accepted(
+            answer=corrected.get(id(self.admission), self.admission.answer),
+            status_code=self.admission.submission.status_code,
+            allowance=self.admission.allowance,
         )
-        return Acceptance(notifications=self.notifications, key=key, answer=answer)
+
+
+type _Result = Accepted | _Stored | Exception
 
 
 class Accept:
@@ -106,7 +76,7 @@ class Accept:
         *,
         store: NotificationStore,
         limiter: Limiter,
-        broker: Broker,
+        publisher: Publisher,
         metrics: Metrics,
         new_id: Callable[[], NotificationId],
         channels: frozenset[ChannelType],
@@ -115,13 +85,14 @@ class Accept:
         """Accept notifications for `channels`; answers to requests with a key are kept for `keep_answers`."""
         self._store = store
         self._limiter = limiter
-        self._broker = broker
+        self._publisher = publisher
         self._metrics = metrics
         self._new_id = new_id
         self._channels = channels
         self._keep_answers = keep_answers
-        self._batcher: Batcher[Submission, Accepted] = Batcher(
-            self.flush, largest=LARGEST_BATCH, capacity=WAITING_REQUESTS, patience=FLUSH_PATIENCE
+        self._publications = set[asyncio.Task[Mapping[int, bytes]]]()
+        self._batcher: Batcher[Submission, Accepted | _Stored] = Batcher(
+            self._flush, largest=LARGEST_BATCH, capacity=WAITING_REQUESTS, patience=FLUSH_PATIENCE
         )
 
     async def __aenter__(self) -> Self:
@@ -131,6 +102,8 @@ class Accept:
     async def __aexit__(self, *details: object) -> None:
         """Finish every submission that was taken."""
         await self._batcher.__aexit__(*details)
+        if self._publications:
+            await asyncio.wait(self._publications)
 
     def now(self) -> datetime:
         """The database's time, to judge a draft's times by."""
@@ -150,11 +123,15 @@ class Accept:
         when its only draft was refused, `IdempotencyKeyReusedError`, or an `UnavailableError` (then nobody
         knows whether it was stored: repeat it with its key).
         """
+        result = await self._batched(submission)
+        return await result.accepted() if isinstance(result, _Stored) else result
+
+    async def _batched(self, submission: Submission) -> Accepted | _Stored:
         if len(submission.drafts) == 1:
             return await self._batcher.submit(submission)
         try:
             async with asyncio.timeout(FLUSH_PATIENCE.total_seconds()):
-                [result] = await self.flush([submission])
+                [result] = await self._flush([submission])
         except TimeoutError:
             raise OverloadedError from None
         if isinstance(result, Exception):
@@ -171,21 +148,14 @@ class Accept:
             raise kept
         return kept
 
-    async def flush(self, submissions: Sequence[Submission]) -> Sequence[Accepted | Exception]:
-        """Accept many submissions with one question to the limiter, one transaction and one publication.
-
-        Submissions with the same key are taken one after the other, so that the later ones find the answer.
-        """
+    async def _flush(self, submissions: Sequence[Submission]) -> Sequence[_Result]:
+        """Accept many submissions with one question to the limiter and one transaction."""
         kept = await self._kept_answers([each.key for each in submissions])
-        results = {at: answer for at, answer in enumerate(kept) if answer}
-        firsts, repeats = _first_of_each_key(submissions, without=results)
-        results |= zip(firsts, await self._accept([submissions[at] for at in firsts]), strict=True)
-        if repeats:
-            later = await self.flush([submissions[at] for at in repeats])
-            results |= zip(repeats, later, strict=True)
-        return [results[at] for at in range(len(submissions))]
+        new = [each for each, answer in zip(submissions, kept, strict=True) if not answer]
+        accepted = iter(await self._accept(new))
+        return [answer or next(accepted) for answer in kept]
 
-    async def _accept(self, submissions: Sequence[Submission]) -> Sequence[Accepted | Exception]:
+    async def _accept(self, submissions: Sequence[Submission]) -> Sequence[_Result]:
         if not submissions:
             return ()
         self._metrics.accept_batch(len(submissions))
@@ -193,13 +163,13 @@ class Accept:
             admitted = await self._admit(submissions)
         except UnavailableError as error:  # of the limiter: an answer that was kept needs none
             return [error] * len(submissions)
-        stored = iter(await self._keep([each for each in admitted if isinstance(each, _Admission)]))
-        results = [next(stored) if isinstance(each, _Admission) else each for each in admitted]
+        stored = iter(await self._keep([each for each in admitted if isinstance(each, Admission)]))
+        results = [next(stored) if isinstance(each, Admission) else each for each in admitted]
         return await self._reconsidered(submissions, results)
 
     async def _reconsidered(
-        self, submissions: Sequence[Submission], results: Sequence[Accepted | Exception]
-    ) -> Sequence[Accepted | Exception]:
+        self, submissions: Sequence[Submission], results: Sequence[_Result]
+    ) -> Sequence[_Result]:
         """A twin elsewhere may have been stored since we looked: its answer goes before a refusal."""
         keys = [
             submission.key if isinstance(result, RateLimitedError) else None
@@ -223,7 +193,7 @@ class Accept:
         self._metrics.replayed()
         return Accepted(answer=answer.body, status_code=answer.status_code, replayed=True)
 
-    async def _admit(self, submissions: Sequence[Submission]) -> Sequence[_Admission | Exception]:
+    async def _admit(self, submissions: Sequence[Submission]) -> Sequence[Admission | Exception]:
         users = [draft.user_id for submission in submissions for draft in submission.drafts]
         allowances = iter(await self._limiter.allow_many(users) if users else ())
         now = self._store.now()
@@ -231,7 +201,7 @@ class Accept:
 
     async def _judge(
         self, submission: Submission, allowances: Iterator[Allowance], now: datetime
-    ) -> _Admission | Exception:
+    ) -> Admission | Exception:
         asked = [next(allowances) for _ in submission.drafts]
         outcomes = [
             self._notification(draft, submission.trail, now)
@@ -239,16 +209,20 @@ class Accept:
             else self._refusal(allowance)
             for draft, allowance in zip(submission.drafts, asked, strict=True)
         ]
-        notifications = tuple(each for each in outcomes if isinstance(each, Notification))
-        if not notifications and len(outcomes) == 1:
-            return RateLimitedError(asked[-1])
+        if isinstance(outcomes[0], RateLimitedError) and len(outcomes) == 1:
+            return outcomes[0]
+        promised = self._publisher.expects
         try:
-            answer = submission.render(outcomes)
+            answer = submission.render([shown_as(promised, each) for each in outcomes])
         except Exception as error:  # before anything is stored, and nobody else's fault
-            await self._give_back(notifications)
+            await self._give_back(each for each in outcomes if isinstance(each, Notification))
             return error
-        return _Admission(
-            submission=submission, notifications=notifications, answer=answer, allowance=asked[-1]
+        return Admission(
+            submission=submission,
+            outcomes=tuple(outcomes),
+            promised=promised,
+            answer=answer,
+            allowance=asked[-1],
         )
 
     def _refusal(self, allowance: Allowance) -> RateLimitedError:
@@ -264,7 +238,7 @@ class Accept:
             channel=draft.channel,
             body=draft.body,
             metadata=draft.metadata,
-            status=Status.PENDING if waits else self._broker.accepts_as,
+            status=Status.PENDING if waits else self._publisher.stored_as,
             status_reason=Reason.SCHEDULED if waits else None,
             retry_count=0,
             attempts=0,
@@ -279,22 +253,28 @@ class Accept:
             trail=trail,
         )
 
-    async def _keep(self, admissions: Sequence[_Admission]) -> Sequence[Accepted | Exception]:
+    async def _keep(self, admissions: Sequence[Admission]) -> Sequence[_Result]:
         storable = [admission for admission in admissions if admission.notifications]
         taken = await self._add(storable) if storable else ()
-        kept = {id(admission): answer for admission, answer in zip(storable, taken, strict=True)}
-        return [self._result(admission, kept.get(id(admission))) for admission in admissions]
+        kept = {id(each): answer for each, answer in zip(storable, taken, strict=True)}
+        stored = [each for each in storable if not kept[id(each)]]
+        publication = asyncio.create_task(self._publish(stored), context=Context())
+        self._publications.add(publication)
+        publication.add_done_callback(self._publications.discard)
+        return [self._result(each, kept.get(id(each)), publication) for each in admissions]
 
-    async def _add(self, admissions: Sequence[_Admission]) -> Sequence[StoredAnswer | None]:
-        acceptances = [admission.acceptance() for admission in admissions]
+    async def _add(self, admissions: Sequence[Admission]) -> Sequence[StoredAnswer | None]:
         try:
-            taken = await self._store.add_many(acceptances, keep_answers=self._keep_answers)
+            taken = await self._store.add_many(
+                [each.acceptance() for each in admissions],
+                keep_answers=self._keep_answers,
+                hold=self._publisher.hold,
+            )
         except BaseException:
-            await self._give_back(one for each in acceptances for one in each.notifications)
+            await self._give_back(one for each in admissions for one in each.notifications)
             raise
-        results = list(zip(acceptances, taken, strict=True))
-        await self._give_back(one for each, answer in results if answer for one in each.notifications)
-        await self._publish([one for each, answer in results if not answer for one in each.notifications])
+        repeats = [each for each, answer in zip(admissions, taken, strict=True) if answer]
+        await self._give_back(one for each in repeats for one in each.notifications)
         return taken
 
     async def _give_back(self, notifications: Iterable[Notification]) -> None:
@@ -304,44 +284,39 @@ class Accept:
             with suppress(UnavailableError):
                 await self._limiter.give_back_many(users)
 
-    async def _publish(self, stored: Sequence[Notification]) -> None:
-        for notification in stored:
-            self._metrics.accepted(notification.channel_type)
-        due = [each for each in stored if each.status_reason is not Reason.SCHEDULED]
-        try:
-            async with asyncio.timeout(PUBLISH_PATIENCE.total_seconds()):
-                await self._broker.publish(due)
-        except Exception as error:
-            # Stored is accepted: what isn't in the queue now is found in the store later.
-            for each in due:
-                log.warning(
-                    "queue_failed",
-                    notification_id=str(each.id),
-                    correlation_id=each.trail.correlation_id,
-                    error=type(error).__name__,
-                )
+    async def _publish(self, stored: Sequence[Admission]) -> Mapping[int, bytes]:
+        for each in stored:
+            for one in each.notifications:
+                self._metrics.accepted(one.channel_type)
+        due = [one for each in stored for one in each.notifications if is_due(one)]
+        queued = await self._publisher.publish(due)
+        if len(queued) == len(due):
+            return {}
+        return await self._correct([each for each in stored if each.promised is Status.QUEUED], queued)
 
-    def _result(self, admission: _Admission, kept: StoredAnswer | None) -> Accepted | Exception:
+    async def _correct(
+        self, promised: Sequence[Admission], queued: Container[NotificationId]
+    ) -> Mapping[int, bytes]:
+        """Show as pending what the broker did not take after all, now and to repeats."""
+        answers = {id(each): each.rendered(queued) for each in promised}
+        kept = [
+            (each.submission.key, each.kept(each.submission.key, answers[id(each)]))
+            for each in promised
+            if each.submission.key
+        ]
+        try:
+            async with asyncio.timeout(CORRECTION_PATIENCE.total_seconds()):
+                await self._store.correct_answers(kept)
+        except (TimeoutError, UnavailableError) as error:
+            log.warning("answers_not_corrected", count=len(kept), error=type(error).__name__)
+        return answers
+
+    def _result(
+        self,
+        admission: Admission,
+        kept: StoredAnswer | None,
+        publication: asyncio.Task[Mapping[int, bytes]],
+    ) -> _Result:
         if kept and admission.submission.key:
             return self._replay(admission.submission.key, kept) or RequestInProgressError()
-        return Accepted(
-            answer=admission.answer,
-            status_code=admission.submission.status_code,
-            allowance=admission.allowance,
-        )
-
-
-def _first_of_each_key(
-    submissions: Sequence[Submission], *, without: Container[int]
-) -> tuple[list[int], list[int]]:
-    seen: set[tuple[str, str]] = set()
-    firsts: list[int] = []
-    repeats: list[int] = []
-    for at, submission in enumerate(submissions):
-        if at in without:
-            continue
-        name = (submission.key.caller, submission.key.key) if submission.key else None
-        (repeats if name in seen else firsts).append(at)
-        if name:
-            seen.add(name)
-    return firsts, repeats
+        return _Stored(admission, publication)

@@ -10,9 +10,10 @@ from typing import Any
 import structlog
 
 from notification_service.application.batcher import Batcher
+from notification_service.application.burial import bury
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import AmbiguousDeliveryError, DeliveryError, UnavailableError
-from notification_service.domain.events import Parcel
+from notification_service.domain.events import Letter, Parcel, buried
 from notification_service.domain.notification import (
     Claim,
     Entry,
@@ -98,14 +99,19 @@ class Deliver:
         broker: Broker,
         routes: Mapping[ChannelType, Route],
         pace: Pace,
+        intake: Callable[[Sequence[Letter]], Awaitable[None]],
         metrics: Metrics,
         random: Callable[[], float],
     ) -> None:
-        """Deliver what `routes` knows how to; `random` gives numbers in [0, 1) for the jitter of retries."""
+        """Deliver what `routes` knows how to; messages that are not our events go to `intake`.
+
+        `random` gives numbers in [0, 1) for the jitter of retries.
+        """
         self._store = store
         self._broker = broker
         self._routes = routes
         self._pace = pace
+        self._intake = intake
         self._metrics = metrics
         self._random = random
 
@@ -136,18 +142,27 @@ class Deliver:
         more = True
         while await _unless(stopping, slots.some_free()):
             free = slots.free
-            parcel = await _unless(stopping, self._broker.receive(channel, limit=free, more=more))
+            parcel = await _unless(stopping, self._receive(channel, limit=free, more=more))
             if parcel is None:
                 return
-            asked_at = monotonic()
-            claims = await self._claim(channel, parcel, free)
-            if claims is None:  # the parcel stays with the broker
-                await _unless(stopping, asyncio.sleep(AGAIN.total_seconds()))
-                continue
+            claimed = await self._claimed(channel, parcel, free, stopping)
+            if claimed is None:  # the parcel stays with the broker
+                return
+            claims, asked_at = claimed
             more = len(claims) == free
             slots.take(len(claims))
             work = [self._deliver(claim, settlements, asked_at) for claim in claims]
             tasks.create_task(self._work_off(parcel, work, slots))
+
+    async def _receive(self, channel: ChannelType, *, limit: int, more: bool) -> Parcel:
+        while True:
+            try:
+                return await self._broker.receive(channel, limit=limit, more=more)
+            except UnavailableError as error:
+                log.warning("receive_failed", channel=channel, code=error.code)
+            except Exception:  # one channel's trouble is not the others'
+                log.exception("receive_failed", channel=channel)
+            await asyncio.sleep(AGAIN.total_seconds())
 
     async def _work_off(
         self, parcel: Parcel, work: Sequence[Coroutine[Any, Any, None]], slots: _Slots
@@ -156,10 +171,38 @@ class Deliver:
         async with asyncio.TaskGroup() as deliveries:
             for each in work:
                 deliveries.create_task(each).add_done_callback(slots.give_back)
+            if parcel.letters:
+                deliveries.create_task(self._take_in(parcel.letters))
         await self._broker.settled(parcel)
+
+    async def _take_in(self, letters: Sequence[Letter]) -> None:
+        """Write the letters down, however long the store is out of reach."""
+        while True:
+            try:
+                return await self._intake(letters)
+            except UnavailableError as error:
+                log.warning("intake_failed", code=error.code)
+                await asyncio.sleep(AGAIN.total_seconds())
+
+    async def _claimed(
+        self, channel: ChannelType, parcel: Parcel, limit: int, stopping: asyncio.Event
+    ) -> tuple[Sequence[Claim], float] | None:
+        """The parcel's claims and when they were asked for, monotonic; None when it is time to stop.
+
+        Asks until the store answers, since the broker hands a parcel out only once.
+        """
+        while not stopping.is_set():
+            asked_at = monotonic()
+            claims = await self._claim(channel, parcel, limit)
+            if claims is not None:
+                return claims, asked_at
+            await _unless(stopping, asyncio.sleep(AGAIN.total_seconds()))
+        return None
 
     async def _claim(self, channel: ChannelType, parcel: Parcel, limit: int) -> Sequence[Claim] | None:
         """None when the store did not answer: nobody knows whether anything was claimed."""
+        if parcel.ids == ():
+            return ()
         try:
             claims = await self._store.claim(channel, limit=limit, lease=self._pace.lease, ids=parcel.ids)
         except UnavailableError as error:
@@ -187,6 +230,8 @@ class Deliver:
             settlement = await self._attempt(claim, work, asked_at)
             if await self._write_down(settlement, settlements):
                 self._tell(settlement)
+                if settlement.dead_letter and settlement.reason:
+                    await bury(self._broker, [buried(claim.notification, settlement.reason)])
 
     async def _attempt(self, claim: Claim, work: Span, asked_at: float) -> Settlement:
         # The lease began after it was asked for, so this age is never too young.

@@ -8,8 +8,10 @@ from time import monotonic
 
 import structlog
 
+from notification_service.application.burial import bury
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import UnavailableError
+from notification_service.domain.events import buried
 from notification_service.domain.notification import Claim, Entry, Settlement, Status
 from notification_service.domain.retry import RetryPolicy, judge_lost
 from notification_service.observability.metrics import Metrics
@@ -87,7 +89,7 @@ class Sweep:
             settlements = [self._settlement(claim) for claim in claims]
             effective = await self._store.settle(settlements)
             await self._broker.wake({claim.notification.channel_type for claim in claims})
-            self._tell([each for each in settlements if each.claim.notification.id in effective])
+            await self._tell([each for each in settlements if each.claim.notification.id in effective])
         return len(claims)
 
     def _settlement(self, claim: Claim) -> Settlement:
@@ -111,7 +113,7 @@ class Sweep:
             claim_is_lost=True,
         )
 
-    def _tell(self, settlements: Sequence[Settlement]) -> None:
+    async def _tell(self, settlements: Sequence[Settlement]) -> None:
         for each in settlements:
             notification = each.claim.notification
             facts = {
@@ -124,6 +126,12 @@ class Sweep:
             if each.status is Status.FAILED and each.reason:
                 self._metrics.failed(each.reason)
                 log.warning("sent_to_dlq", reason=each.reason, error_code=each.entry.error_code, **facts)
+        dead = [
+            buried(each.claim.notification, each.reason)
+            for each in settlements
+            if each.dead_letter and each.reason
+        ]
+        await bury(self._broker, dead)
 
 
 async def _every(

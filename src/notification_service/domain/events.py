@@ -106,9 +106,9 @@ def read_object(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        raise UnreadableEventError from None
+        raise UnreadableEventError("the message is not JSON") from None
     if not isinstance(value, dict):
-        raise UnreadableEventError
+        raise UnreadableEventError("the message is no JSON object")
     return value
 
 

@@ -89,6 +89,10 @@ class Metrics:
         """Count claims whose lease ran out before they were settled."""
         self._lease_lost.inc(count)
 
+    def republished(self, count: int) -> None:
+        """Count notifications that the broker lost and that are published again."""
+        self._republished.inc(count)
+
     def replayed(self) -> None:
         """Count a request that got the stored answer of its Idempotency-Key."""
         self._replayed.inc()
@@ -131,6 +135,7 @@ class Metrics:
         self._sent = cache(counter("notifications_sent", "Notifications a provider took", "channel").labels)
         self._failed = cache(counter("notifications_failed", "Dead letters", "reason").labels)
         self._lease_lost = counter("notifications_lease_lost", "Claims whose lease ran out")
+        self._republished = counter("notifications_republished", "Notifications that the broker had lost")
         self._replayed = counter("idempotent_replays", "Requests answered from their Idempotency-Key")
         self._rate_limited = counter("rate_limited", "Notifications refused for the rate limit")
 

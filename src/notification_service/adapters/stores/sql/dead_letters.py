@@ -1,16 +1,26 @@
 """Everything parked."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, select
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from uuid_utils.compat import uuid7
 
 from notification_service.adapters.stores.sql.archive import grant_budget
 from notification_service.adapters.stores.sql.engine import Database
 from notification_service.adapters.stores.sql.rows import dead_letter_of
-from notification_service.adapters.stores.sql.tables import dead_letters
+from notification_service.adapters.stores.sql.tables import dead_letters, idempotency_keys
+from notification_service.domain.events import LARGEST_PARKED_BYTES, ParkedLetter
 from notification_service.domain.filters import DeadLetterFilter
 from notification_service.domain.notification import DeadLetter, DeadLetterId, Page, Status
+
+LETTERS = "broker letters"
+"""Under which caller the names of parked letters are remembered."""
+REMEMBERED = timedelta(days=7)
+"""Longer than a broker hands out the same message again."""
 
 _COLUMNS = dead_letters.c
 
@@ -51,6 +61,19 @@ class SqlDeadLetters:
         oldest = _matching(select(dead_letters), where).order_by(_COLUMNS.id).limit(limit)
         return await self._redrive(oldest, by=by, status=status)
 
+    async def park(self, letters: Sequence[ParkedLetter]) -> None:
+        """See `DeadLetterStore.park`: a letter's name is remembered like a request's idempotency key."""
+        named = {each.letter.name: each for each in letters}
+        if not named:
+            return
+        insert = postgres_insert if self._database.is_postgres else sqlite_insert
+        now = self._database.now()
+        names = insert(idempotency_keys).on_conflict_do_nothing().returning(idempotency_keys.c.key)
+        async with self._database.transaction() as connection:
+            found = await connection.execute(names, [_remembered(name, now) for name in sorted(named)])
+            if rows := [_parked(named[name], now) for name in found.scalars()]:
+                await connection.execute(insert(dead_letters), rows)
+
     async def _redrive(self, wanted: Select[Any], *, by: str, status: Status) -> Sequence[DeadLetter]:
         # Rows another redrive holds are skipped: it is redriving them.
         wanted = wanted.where(_COLUMNS.redriven_at.is_(None), _COLUMNS.notification_id.is_not(None))
@@ -68,6 +91,38 @@ class SqlDeadLetters:
             query = select(dead_letters).where(_COLUMNS.id.in_(redriven)).order_by(_COLUMNS.id)
             rows = (await connection.execute(query)).mappings().all()
         return [dead_letter_of(row) for row in rows]
+
+
+def _remembered(name: str, now: datetime) -> dict[str, Any]:
+    return {
+        "caller": LETTERS,
+        "key": name,
+        "fingerprint": b"",
+        "status_code": 0,
+        "answer": b"",
+        "expires_at": now + REMEMBERED,
+    }
+
+
+def _parked(parked: ParkedLetter, now: datetime) -> dict[str, Any]:
+    letter, body = parked.letter, parked.letter.body[:LARGEST_PARKED_BYTES]
+    payload = {
+        "source": letter.source,
+        "body": body.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}"),
+        "truncated": len(letter.body) > len(body),
+        "correlation_id": letter.correlation_id,
+    }
+    return {
+        "id": uuid7(),
+        "notification_id": None,
+        "user_id": None,
+        "channel": None,
+        "reason": parked.reason.value,
+        "detail": parked.detail,
+        "attempts": 0,
+        "dead_at": now,
+        "payload": payload,
+    }
 
 
 def _matching(query: Select[Any], where: DeadLetterFilter) -> Select[Any]:

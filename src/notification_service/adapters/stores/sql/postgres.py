@@ -33,10 +33,13 @@ WITH taken AS (
 ), stored AS (
   INSERT INTO notifications (
     id, user_id, channel_type, channel_data, body, metadata, status, status_reason, priority, category,
-    reference, scheduled_for, expires_at, created_at, due_at, request_id, correlation_id, traceparent)
+    reference, scheduled_for, expires_at, created_at, due_at, lease_until, request_id, correlation_id,
+    traceparent)
   SELECT n.id, n.user_id, n.channel_type, CAST(n.channel_data AS jsonb), n.body, CAST(n.metadata AS jsonb),
     n.status, n.status_reason, n.priority, n.category, n.reference, n.scheduled_for, n.expires_at,
-    n.created_at, n.due_at, n.request_id, n.correlation_id, n.traceparent
+    n.created_at, n.due_at,
+    CASE WHEN n.status = 'pending' AND n.due_at <= now() THEN now() + nullif(CAST(:hold AS interval), '0') END,
+    n.request_id, n.correlation_id, n.traceparent
   FROM unnest(
     CAST(:id AS uuid[]), CAST(:user_id AS text[]), CAST(:channel_type AS text[]),
     CAST(:channel_data AS text[]), CAST(:body AS text[]), CAST(:metadata AS text[]),
@@ -58,6 +61,15 @@ SELECT held.caller, held.key, held.fingerprint, held.status_code, held.answer
 FROM unnest(CAST(:callers AS text[]), CAST(:keys AS text[])) AS k(caller, key)
 JOIN idempotency_keys AS held ON held.caller = k.caller AND held.key = k.key
 WHERE held.expires_at > now()
+""")
+
+CORRECT_ANSWERS = text("""
+UPDATE idempotency_keys AS held SET answer = k.answer
+FROM unnest(
+  CAST(:callers AS text[]), CAST(:keys AS text[]), CAST(:fingerprints AS bytea[]),
+  CAST(:status_codes AS smallint[]), CAST(:answers AS bytea[])
+) AS k(caller, key, fingerprint, status_code, answer)
+WHERE held.caller = k.caller AND held.key = k.key AND held.fingerprint = k.fingerprint
 """)
 
 # Each priority is looked up by itself, so that rows due later never stand between the index and the due ones.
@@ -193,14 +205,14 @@ class PostgresStore:
         return await self._database.check()
 
     async def add_many(
-        self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta
+        self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta, hold: timedelta = timedelta()
     ) -> Sequence[StoredAnswer | None]:
         """See `NotificationStore.add_many`: keys and rows in one statement."""
         if not acceptances:
             return ()
         firsts = _first_holders(acceptances)
         arrays = _acceptance_arrays([each for each in acceptances if _is_first(each, firsts)])
-        [row] = await self._rows(ADD_MANY, keep_answers=keep_answers, **arrays)
+        [row] = await self._rows(ADD_MANY, keep_answers=keep_answers, hold=hold, **arrays)
         self._database.measured(row["told"])
         taken = frozenset(row["taken"])
         lost = [each.key for each in acceptances if each.key and not _won(each, firsts, taken)]
@@ -209,6 +221,11 @@ class PostgresStore:
             raise StoreUnavailableError
         answers = iter(kept)
         return [None if _won(each, firsts, taken) else next(answers) for each in acceptances]
+
+    async def correct_answers(self, answers: Sequence[tuple[IdempotencyKey, StoredAnswer]]) -> None:
+        """See `NotificationStore.correct_answers`."""
+        if answers:
+            await self._count(CORRECT_ANSWERS, **_answer_arrays(answers))
 
     async def find_answers(self, keys: Sequence[IdempotencyKey]) -> Sequence[StoredAnswer | None]:
         """See `NotificationStore.find_answers`."""
@@ -306,10 +323,7 @@ def _won(acceptance: Acceptance, firsts: _Holders, taken: frozenset[str]) -> boo
 
 
 def _acceptance_arrays(acceptances: Sequence[Acceptance]) -> dict[str, list[Any]]:
-    held = sorted(
-        ((each.key, each.answer) for each in acceptances if each.key and each.answer),
-        key=lambda pair: (pair[0].caller, pair[0].key),
-    )
+    held = [(each.key, each.answer) for each in acceptances if each.key and each.answer]
     rows = [
         row_of(one)
         | {
@@ -321,7 +335,12 @@ def _acceptance_arrays(acceptances: Sequence[Acceptance]) -> dict[str, list[Any]
         for each in acceptances
         for one in each.notifications
     ]
-    return _columns(rows) | {
+    return _columns(rows) | _answer_arrays(held)
+
+
+def _answer_arrays(answers: Sequence[tuple[IdempotencyKey, StoredAnswer]]) -> dict[str, list[Any]]:
+    held = sorted(answers, key=lambda pair: (pair[0].caller, pair[0].key))
+    return {
         "callers": [key.caller for key, _ in held],
         "keys": [key.key for key, _ in held],
         "fingerprints": [key.fingerprint for key, _ in held],

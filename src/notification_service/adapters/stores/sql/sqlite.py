@@ -25,6 +25,7 @@ from notification_service.domain.notification import (
     Backlog,
     Claim,
     Entry,
+    Notification,
     NotificationId,
     Settlement,
     Status,
@@ -51,7 +52,7 @@ class SqliteStore:
         return await self._database.check()
 
     async def add_many(
-        self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta
+        self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta, hold: timedelta = timedelta()
     ) -> Sequence[StoredAnswer | None]:
         """See `NotificationStore.add_many`."""
         async with self._database.transaction() as connection:
@@ -60,10 +61,24 @@ class SqliteStore:
             results = [_take(each, held) for each in acceptances]
             stored = [each for each, answer in zip(acceptances, results, strict=True) if answer is None]
             await _insert_keys(connection, stored, now + keep_answers)
-            await _insert(
-                connection, notifications, [row_of(one) for each in stored for one in each.notifications]
-            )
+            rows = [
+                row_of(one) | {"lease_until": now + hold if hold and _is_unpublished(one, now) else None}
+                for each in stored
+                for one in each.notifications
+            ]
+            await _insert(connection, notifications, rows)
             return results
+
+    async def correct_answers(self, answers: Sequence[tuple[IdempotencyKey, StoredAnswer]]) -> None:
+        """See `NotificationStore.correct_answers`."""
+        if not answers:
+            return
+        rows = [
+            {"of": key.caller, "under": key.key, "asked": key.fingerprint, "new": answer.body}
+            for key, answer in answers
+        ]
+        async with self._database.transaction() as connection:
+            await connection.execute(_CORRECT_ANSWER, rows)
 
     async def find_answers(self, keys: Sequence[IdempotencyKey]) -> Sequence[StoredAnswer | None]:
         """See `NotificationStore.find_answers`."""
@@ -166,6 +181,21 @@ class SqliteStore:
             dead_letters=dead,
             oldest_due=max(waited, timedelta()),
         )
+
+
+def _is_unpublished(notification: Notification, now: datetime) -> bool:
+    return notification.status is Status.PENDING and notification.due_at <= now
+
+
+_CORRECT_ANSWER = (
+    update(idempotency_keys)
+    .where(
+        idempotency_keys.c.caller == bindparam("of"),
+        idempotency_keys.c.key == bindparam("under"),
+        idempotency_keys.c.fingerprint == bindparam("asked"),
+    )
+    .values(answer=bindparam("new"))
+)
 
 
 type _Answers = dict[tuple[str, str], StoredAnswer]

@@ -89,6 +89,8 @@ notifications = Table(
     Column("budget_from", Integer(), nullable=False, server_default=text("0")),
     # Counts claims; a settlement names the epoch of its claim, so that a late one changes nothing.
     Column("epoch", Integer(), nullable=False, server_default=text("0")),
+    # Until when whoever has it is trusted: a worker while it is sending, a publisher while it is pending,
+    # a broker's queue while it is queued. Where the table itself is the queue, only workers have it.
     Column("lease_until", UtcDateTime()),
     Column("scheduled_for", UtcDateTime()),
     Column("expires_at", UtcDateTime()),
@@ -116,6 +118,20 @@ Index(
     notifications.c.lease_until,
     postgresql_where=text("status = 'sending'"),
     sqlite_where=text("status = 'sending'"),
+)
+Index(
+    "ix_notifications_unpublished",
+    notifications.c.priority.desc(),
+    notifications.c.due_at,
+    notifications.c.id,
+    postgresql_where=text("status = 'pending'"),
+    sqlite_where=text("status = 'pending'"),
+)
+Index(
+    "ix_notifications_trust",
+    notifications.c.lease_until,
+    postgresql_where=text("status = 'queued' AND lease_until IS NOT NULL"),
+    sqlite_where=text("status = 'queued' AND lease_until IS NOT NULL"),
 )
 Index(
     "ix_notifications_expiry",
