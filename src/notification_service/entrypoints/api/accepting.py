@@ -8,7 +8,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from notification_service.application.accept import Accepted, Outcome, Submission
+from notification_service.application.submission import Accepted, Outcome, Submission
 from notification_service.bootstrap import Service
 from notification_service.domain.errors import NotificationServiceError
 from notification_service.domain.notification import Draft, Notification

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from notification_service.application.accept import Accepted, Outcome, RateLimitedError, Submission
+from notification_service.application.submission import Accepted, Outcome, RateLimitedError, Submission
 from notification_service.bootstrap import Service
 from notification_service.domain.errors import NotificationServiceError, OverloadedError
 from notification_service.domain.notification import Draft, Notification
