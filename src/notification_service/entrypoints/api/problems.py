@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from notification_service.application.submission import RateLimitedError
 from notification_service.application.patience import TooManyAttemptsError
+from notification_service.application.submission import RateLimitedError
 from notification_service.domain.errors import (
     ChannelNotConfiguredError,
     ForbiddenError,

@@ -63,19 +63,34 @@ def _run_worker(
         int | None,
         typer.Option(min=0, max=65535, help="Port of /health and /metrics, 0 = off (NS_WORKER_PORT)."),
     ] = None,
+    relay_only: Annotated[
+        bool,
+        typer.Option(
+            "--relay-only", help="Publish what is due and put right what got stuck; deliver nothing."
+        ),
+    ] = False,
+    no_relay: Annotated[
+        bool, typer.Option("--no-relay", help="Deliver only; another worker must do the rest.")
+    ] = False,
     _version: Version = False,
 ) -> None:
-    """Deliver what is due."""
+    """Deliver what is due, publish what no queue holds, and put right what got stuck."""
     from notification_service.entrypoints.cli.configuration import configure_logging, settings_with
 
     wanted = parse_channels(channels)
+    if relay_only and (no_relay or channels is not None):
+        raise CommandError(
+            "--relay-only delivers nothing: leave --no-relay and --channels out", ExitCode.USAGE
+        )
     settings = settings_with(worker_concurrency=concurrency, worker_port=port)
     configure_logging(settings, "worker")
+    from notification_service.application.worker import Duty
     from notification_service.entrypoints.worker import (
         run_worker,
     )  # half of the start: after what may refuse it
 
-    raise typer.Exit(run_worker(settings, channels=wanted))
+    duty = Duty.RELAY if relay_only else Duty.DELIVER if no_relay else Duty.ALL
+    raise typer.Exit(run_worker(settings, channels=wanted, duty=duty))
 
 
 def parse_channels(text: str | None) -> "frozenset[ChannelType] | None":
