@@ -28,7 +28,7 @@ class TestRedisLimiter(LimiterConformance):
     """What every limiter promises, in real time."""
 
     window = timedelta(seconds=2)
-    slack = timedelta(seconds=0.2)
+    slack = timedelta(seconds=0.3)
 
     @pytest.fixture(autouse=True)
     def _server(self, redis_database: str, make_limiter: Make) -> None:
@@ -168,8 +168,8 @@ async def test_a_high_limit_takes_little_memory_and_still_holds(
     waited = timedelta(seconds=time.monotonic() - began)
 
     assert not full.allowed
-    assert size <= 4 + 10 * 3
-    assert window <= waited <= 1.25 * window + timedelta(seconds=0.2)
+    assert size <= 4 + 10 * 5
+    assert window <= waited <= 1.25 * window + timedelta(seconds=0.5)
     assert (await limiter.allow_many(["ann"]))[0].allowed
 
 

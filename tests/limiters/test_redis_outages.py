@@ -15,8 +15,8 @@ from notification_service.domain.errors import LimiterUnavailableError
 from tests.limiters.conftest import Make
 from tests.services.redis import OwnRedis
 
-AT_ONCE = timedelta(milliseconds=50)
-LATE = timedelta(milliseconds=300)
+AT_ONCE = timedelta(milliseconds=200)
+LATE = timedelta(milliseconds=500)
 """How much later than promised a busy machine may be."""
 PASSWORD = "open-sesame-4711"
 RIGHTS = ["-@all", "+evalsha", "+script|load", "+get", "+set", "+del", "+time", "+select"]
@@ -54,7 +54,7 @@ async def test_a_server_that_hangs_holds_one_call_for_the_deadline_and_the_next_
 
     assert first < DEADLINE + LATE
     assert second < AT_ONCE
-    assert later[-2] < AT_ONCE + LATE < later[-1] < DEADLINE + LATE
+    assert later[-2] < AT_ONCE < later[-1] < DEADLINE + LATE
     assert any(await recovering(limiter))
 
 
@@ -170,13 +170,18 @@ class TestRefusals:
 
         await self._refuses(limiter, "Redis refuses this user or password; correct NS_REDIS_URL")
 
-    async def test_a_user_without_the_right(self, own_redis: OwnRedis, make_limiter: Make) -> None:
+    @pytest.mark.parametrize(
+        ("keys", "commands"), [("other", ["+@all"]), ("*", ["+@all", "-evalsha"]), ("*", ["+@all", "-set"])]
+    )
+    async def test_a_user_without_the_right(
+        self, own_redis: OwnRedis, make_limiter: Make, keys: str, commands: list[str]
+    ) -> None:
         self.admin.acl_setuser(
-            "ann", enabled=True, passwords=[f"+{PASSWORD}"], keys=["other"], commands=["+@all"]
+            "ann", enabled=True, passwords=[f"+{PASSWORD}"], keys=[keys], commands=commands
         )
         limiter = make_limiter(own_redis.url.replace("//", f"//ann:{PASSWORD}@"), 2)
 
-        await self._refuses(limiter, "Redis does not let this user")
+        await self._refuses(limiter, "Redis does not let .* user")
 
     async def test_a_user_with_just_the_rights_it_needs_is_served(
         self, own_redis: OwnRedis, make_limiter: Make

@@ -52,21 +52,20 @@ class OwnRedis:
     """A Redis server that a test may freeze, kill and start again, empty, on the same port."""
 
     server: Path
-    options: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
     _kept: Kept | None = None
     _process: int = 0
 
     @property
     def url(self) -> str:
-        """Its address, without a password."""
+        """Its address."""
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self, url: str | None = None) -> None:
-        """Start it and wait until it answers at `url`, which holds the password if it wants one."""
-        self._kept = _start(self.server, self.port, *self.options)
-        self._kept.wait_until(lambda: _answers(url or self.url))
-        with _client(url or self.url) as client:
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._kept = _start(self.server, self.port)
+        self._kept.wait_until(lambda: _answers(self.url))
+        with _client(self.url) as client:
             self._process = int(_information(client)["process_id"])
 
     def kill(self) -> None:
@@ -119,8 +118,8 @@ def in_docker() -> RedisServer:
     return RedisServer(url, f"Docker {_version(url)}")
 
 
-def _start(server: Path, port: int, *options: str) -> Kept:
-    command = [str(server), "--bind", "127.0.0.1", "--port", str(port), *IN_MEMORY, *options]
+def _start(server: Path, port: int) -> Kept:
+    command = [str(server), "--bind", "127.0.0.1", "--port", str(port), *IN_MEMORY]
     return Kept.start(command, folder=new_folder("redis"), stop_with=signal.SIGTERM)
 
 

@@ -19,6 +19,7 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
 )
 
 from notification_service.domain.errors import LimiterUnavailableError
@@ -93,9 +94,9 @@ class RedisLimiter:
             await self._give_back(_keys(given), tuple(given.values()))
 
     async def check(self) -> str:
-        """Return a line about where is counted, after writing there; raises `LimiterUnavailableError`."""
+        """Return a line about where is counted, after counting there; raises `LimiterUnavailableError`."""
         async with self._reaching():
-            await self._redis.set("ns:rate:check", 1, px=1000)
+            await self._allow(["ns:rate:check"], (1, 1, 1, 1))  # one in a window of a millisecond
         return "counted in Redis, for all processes together"
 
     @asynccontextmanager
@@ -175,6 +176,8 @@ def _reason(error: Exception) -> str | None:
             return "Redis is a replica, which only reads; let NS_REDIS_URL name the primary"
         case OutOfMemoryError():
             return "Redis is out of memory; raise its maxmemory"
+        case ResponseError():
+            return "Redis does not let the script run; look at its log and at the rights of this user"
         case _:
             return None
 
