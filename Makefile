@@ -40,6 +40,15 @@ migrate: setup ## bring the database to the newest schema
 crash-test: setup ## kill the service again and again and count what was lost
 	@$(BIN)/python -m tests.crash $(ARGS)
 
+chaos: setup ## break every server and process, again and again, and count what was lost; about 5 minutes
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+chaos-full: setup ## the same with 100,000 notifications and 25 kills of each kind; ARGS='--broker kafka'
+	@$(BIN)/python -m tests.chaos --full $(ARGS)
+
+rolling: setup ## restart all processes in turns under load: nothing lost, nothing repeated
+	@$(BIN)/python -m tests.chaos rolling $(ARGS)
+
 fuzz: setup ## send generated requests to the API
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
@@ -59,4 +68,4 @@ build: setup ## build the wheel into dist/
 clean: ## remove everything that was made, .venv too
 	rm -rf .venv .cache build dist .hypothesis
 
-.PHONY: help setup run test test-embedded check format migrate crash-test fuzz load-test settings-docs lock build clean
+.PHONY: help setup run test test-embedded check format migrate crash-test chaos chaos-full rolling fuzz load-test settings-docs lock build clean

@@ -2,25 +2,28 @@
 
 import argparse
 import asyncio
-import json
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.brokers import BROKERS
+from tests.chaos.hang import hang
 from tests.chaos.plan import Plan
 from tests.chaos.planted import PLANTS
 from tests.chaos.report import Report
+from tests.chaos.rolling import rolling
 from tests.chaos.run import Scenario, chaos, run
 
 REPORTS = Path(__file__).parents[2] / ".cache" / "chaos"
 SIZES: dict[str, dict[str, Any]] = {
     "minute": {"accepts": 3_000, "seconds": 25, "kills": 2, "others": 2, "storms": 1, "calm_accepts": 200},
     "ordinary": {},
+    "rolling": {"accepts": 10_000, "seconds": 90, "kills": 0, "others": 0, "polite_receivers": True},
+    "hang": {"accepts": 6_000, "kills": 0, "others": 0},
     "full": {"accepts": 100_000, "seconds": 700, "kills": 25, "others": 20, "storms": 6},
 }
-SCENARIOS: dict[str, Scenario] = {"chaos": chaos}
+SCENARIOS: dict[str, Scenario] = {"chaos": chaos, "rolling": rolling, "hang": hang}
 
 
 def main() -> int:
@@ -29,8 +32,8 @@ def main() -> int:
     options = _options()
     if options.plant == "all":
         return _run_all_plants(options)
-    report = asyncio.run(run(_plan(options), SCENARIOS[options.scenario]))
-    _show(report, options.report)
+    report = asyncio.run(run(_plan(options), SCENARIOS[options.scenario], reports=options.report))
+    _show(report)
     return 0 if report.is_good else 1
 
 
@@ -38,7 +41,7 @@ def _run_all_plants(options: argparse.Namespace) -> int:
     """Show which planted bugs are found; 0 when every one is."""
     missed = []
     for name in PLANTS:
-        report = asyncio.run(run(planted_plan(name, options.seed)))
+        report = asyncio.run(run(planted_plan(name, options.seed), reports=options.report))
         print(f"{name}: {'MISSED' if report.is_good else 'found by ' + ', '.join(report.broken)}", flush=True)
         missed += [name] if report.is_good else []
     return 1 if missed else 0
@@ -54,19 +57,16 @@ def planted_plan(name: str, seed: int) -> Plan:
 def _plan(options: argparse.Namespace) -> Plan:
     if options.plant:
         return planted_plan(options.plant, options.seed)
-    size = dict(SIZES[options.size])
+    size = SIZES[options.size] | SIZES.get(options.scenario, {})
     for name in ("accepts", "seconds", "kills"):
         if (value := getattr(options, name)) is not None:
             size[name] = value
     return Plan(seed=options.seed, broker=options.broker, **size)
 
 
-def _show(report: Report, folder: Path) -> None:
+def _show(report: Report) -> None:
     print(report.line())
     print(*report.complaints(), sep="\n", end="\n" if report.broken else "")
-    folder.mkdir(parents=True, exist_ok=True)
-    name = "-".join(filter(None, [report.name, report.plan.broker, report.plan.plant, str(report.plan.seed)]))
-    (folder / f"{name}.json").write_text(json.dumps(report.as_json(), indent=2) + "\n")
 
 
 def _options() -> argparse.Namespace:
@@ -80,7 +80,13 @@ def _options() -> argparse.Namespace:
     size = parser.add_mutually_exclusive_group()
     for name in ("minute", "full"):
         size.add_argument(f"--{name}", dest="size", action="store_const", const=name)
-    parser.add_argument("--report", type=Path, default=REPORTS, metavar="FOLDER", help="for the JSON report")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        default=REPORTS,
+        metavar="FOLDER",
+        help="for JSON reports and logs (.cache/chaos)",
+    )
     parser.add_argument("--plant", choices=[*PLANTS, "all"], help="run with a bug: it has to be found")
     parser.set_defaults(size="ordinary")
     return parser.parse_args()

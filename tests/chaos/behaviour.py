@@ -1,6 +1,7 @@
 """What a receiver does with a message, decided by the message alone, so that everybody can work it out."""
 
 import random
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -33,22 +34,31 @@ CHARACTERS: dict[str, tuple[float, tuple[Deed, ...]]] = {
 }
 """Each receiver's share, and what it does at the first contact, the second, …; the last deed stays."""
 
+POLITE = frozenset({"steady", "slow", "shaky", "forbidding"})
+"""Those who always say what they did."""
+
 ENDINGS = {"forbidding": ("failed", "provider_rejected"), "hopeless": ("failed", "retries_exhausted")}
 SENT = ("sent", None)
 
 
-def character(seed: int, number: int) -> str:
-    """Name what kind of receiver a request goes to."""
-    shares = [share for share, _ in CHARACTERS.values()]
-    return random.Random(f"receiver {seed} {number}").choices(list(CHARACTERS), shares)[0]
+@dataclass(frozen=True)
+class Behaviour:
+    """The receivers of one run."""
 
+    seed: int
+    polite: bool = False
 
-def deed(seed: int, number: int, contact: int) -> Deed:
-    """Return what the receiver does at its contact numbered from 1."""
-    _, deeds = CHARACTERS[character(seed, number)]
-    return deeds[min(contact, len(deeds)) - 1]
+    def character(self, number: int) -> str:
+        """Name what kind of receiver a request goes to."""
+        chosen = [name for name in CHARACTERS if not self.polite or name in POLITE]
+        shares = [CHARACTERS[name][0] for name in chosen]
+        return random.Random(f"receiver {self.seed} {number}").choices(chosen, shares)[0]
 
+    def deed(self, number: int, contact: int) -> Deed:
+        """Return what the receiver does at its contact numbered from 1."""
+        _, deeds = CHARACTERS[self.character(number)]
+        return deeds[min(contact, len(deeds)) - 1]
 
-def ending(seed: int, number: int) -> tuple[str, str | None]:
-    """Return the state in which a request has to end, and its reason."""
-    return ENDINGS.get(character(seed, number), SENT)
+    def ending(self, number: int) -> tuple[str, str | None]:
+        """Return the state in which a request has to end, and its reason."""
+        return ENDINGS.get(self.character(number), SENT)

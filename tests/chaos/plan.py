@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, override
 
+from tests.chaos.behaviour import Behaviour
+
 LEASE_SECONDS = 4.0
 SEND_TIMEOUT_SECONDS = 2.0
 SWEEP_SECONDS = 1.0
@@ -72,6 +74,7 @@ class Plan:
     clients: int = 32
     concurrency: int = 32
     targets: tuple[str, ...] = ("app", "worker", "postgres", "redis")
+    polite_receivers: bool = False
     plant: str | None = None
     patience: float = 40
     """Seconds without any progress after which it is over: longer than any wait of the service."""
@@ -91,9 +94,10 @@ class Plan:
         """The notifications that are sent when all is over."""
         return range(self.accepts - self.calm_accepts, self.accepts)
 
-    def of(self, target: str) -> list[Fault]:
-        """Return what happens to one kind of machine, in order."""
-        return [fault for fault in self.faults if fault.target == target]
+    @property
+    def behaviour(self) -> Behaviour:
+        """What the receivers do."""
+        return Behaviour(self.seed, polite=self.polite_receivers)
 
     def _throw(self) -> Iterator[Fault]:
         dice = random.Random(f"faults {self.seed}")

@@ -1,7 +1,7 @@
 """Those who are notified: a webhook receiver and a mail server, in a process that nobody kills.
 
-Arguments: the seed, the seconds it stalls, the ledger. It says its two ports, writes every contact into the
-ledger before it answers, and ends with its standard input.
+Arguments: the seed, how they behave (polite or any), the seconds one stalls, the ledger. It says its two
+ports, writes every contact into the ledger before it answers, and ends with its standard input.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import uvloop
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope
 
-from tests.chaos.behaviour import Deed, deed
+from tests.chaos.behaviour import Behaviour, Deed
 from tests.chaos.plan import BODY
 from tests.providers.smtp_peer import post_office
 
@@ -32,7 +32,7 @@ MESSAGE_ID = re.compile(rb"^Message-ID:\s*<([0-9a-f-]{36})@", re.MULTILINE | re.
 class Receivers:
     """What both have in common."""
 
-    seed: int
+    behaviour: Behaviour
     stall_seconds: float
     ledger: TextIO
     contacts: Counter[str] = field(default_factory=Counter)
@@ -62,7 +62,7 @@ class Receivers:
         self.contacts[notification_id] += 1
         found = NUMBER.search(text)
         number = int(found[1]) if found else -1
-        done = deed(self.seed, number, self.contacts[notification_id])
+        done = self.behaviour.deed(number, self.contacts[notification_id])
         line = [notification_id, number, str(done), time.time()]
         self.ledger.write(json.dumps(line) + "\n")
         self.ledger.flush()
@@ -95,11 +95,12 @@ async def _receive(receivers: Receivers) -> None:
 
 def main() -> None:
     """Receive as told until standard input closes."""
-    seed, stall_seconds, path = sys.argv[1:]
+    seed, manners, stall_seconds, path = sys.argv[1:]
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)  # hanging up is what these servers are for
+    behaviour = Behaviour(int(seed), polite=manners == "polite")
     ledger: Any
     with open(path, "a") as ledger:  # noqa: PTH123 - nothing but its name is known here
-        uvloop.run(_receive(Receivers(int(seed), float(stall_seconds), ledger)))
+        uvloop.run(_receive(Receivers(behaviour, float(stall_seconds), ledger)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """The figures of one run: a line for people, a document for programs."""
 
+import json
+import shutil
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tests.chaos.plan import Plan
@@ -68,6 +71,16 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """All of it for programs."""
         return asdict(self) | {"ok": self.is_good, "line": self.line()}
+
+    def write(self, reports: Path, *, logs: Path) -> None:
+        """Write it into the folder `reports`; where something is wrong, the logs found in `logs` too."""
+        parts = [self.name, self.plan.broker, self.plan.plant, str(self.plan.seed)]
+        folder = reports / "-".join(filter(None, parts))
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / "report.json").write_text(json.dumps(self.as_json(), indent=2) + "\n")
+        for log in () if self.is_good else logs.glob("*.log"):
+            shutil.copy(log, folder)
 
     def _contradictions(self) -> int:
         others = self.broken.keys() - {"lost", "phantom", "repeated_beyond_the_bound"}

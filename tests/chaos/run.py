@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.clients import SLOW_SECONDS, Traffic
+from tests.chaos.clients import Traffic
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.faults import Blows
 from tests.chaos.hands import Hands
@@ -58,8 +58,11 @@ async def chaos(scene: Scene) -> None:
     await scene.traffic.run(plan.calm, seconds=len(plan.calm) / 200)
 
 
-async def run(plan: Plan, scenario: Scenario = chaos) -> Report:
-    """Run it and judge; everything it starts ends with it."""
+async def run(plan: Plan, scenario: Scenario = chaos, *, reports: Path | None = None) -> Report:
+    """Run it and judge; everything it starts ends with it.
+
+    A report goes into the folder `reports`, and beside it, where something is wrong, the service's logs.
+    """
     report, began = Report(name=scenario.__name__, plan=plan), time.monotonic()
     folder = _new_folder()
     with a_warden(folder) as warden, open_ledger(folder / "clients") as ledger:
@@ -68,7 +71,9 @@ async def run(plan: Plan, scenario: Scenario = chaos) -> Report:
             hands = Hands(site.database)
             scene = Scene(plan, site, traffic, hands, Blows(site, hands), callers[0], report)
             await _play(scene, scenario)
-    report.seconds = time.monotonic() - began
+        report.seconds = time.monotonic() - began
+        if reports:
+            report.write(reports, logs=folder)
     return report
 
 
@@ -151,14 +156,12 @@ def _kills(struck: Counter[str]) -> dict[str, int]:
 def _mishaps(scene: Scene) -> dict[str, list[str]]:
     """What is wrong whatever the evidence says."""
     traffic = scene.traffic
-    slow = [f"an answer took {traffic.longest:.1f} s"] if traffic.longest > SLOW_SECONDS else []
     errors = [
         f"{count} answers were {status}" for status, count in traffic.answers.items() if status == "500"
     ]
     return {
         "refused": traffic.refusals,
         "no_retry_after": traffic.without_retry_after,
-        "answered_too_late": slow,
         "internal_errors": errors,
         "ended_by_itself": scene.site.incidents,
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.chaos.behaviour import Behaviour
 from tests.chaos.brokers import a_broker
 from tests.chaos.companions import a_companion
 from tests.chaos.plan import (
@@ -183,7 +184,7 @@ async def a_site(plan: Plan, folder: Path, warden: Warden) -> AsyncIterator[Site
         targets = {name: server.port for name, server in servers.items()}
         proxies = await stack.enter_async_context(standing_before(targets, warden))
         ledger = folder / "receivers.jsonl"
-        webhook, smtp = await stack.enter_async_context(_receiving(plan.seed, ledger, warden))
+        webhook, smtp = await stack.enter_async_context(_receiving(plan.behaviour, ledger, warden))
         settings = _settings(folder) | {"NS_BROKER": plan.broker, "NS_SMTP_URL": f"smtp://127.0.0.1:{smtp}"}
         for name, server in servers.items():
             settings |= server.settings(proxies.ports[name])
@@ -212,9 +213,10 @@ def _settings(folder: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _receiving(seed: int, ledger: Path, warden: Warden) -> AsyncIterator[tuple[int, int]]:
+async def _receiving(behaviour: Behaviour, ledger: Path, warden: Warden) -> AsyncIterator[tuple[int, int]]:
     """Run the receivers; give the ports of webhooks and of mail."""
-    arguments = (str(seed), str(STALL_SECONDS), str(ledger))
+    manners = "polite" if behaviour.polite else "any"
+    arguments = (str(behaviour.seed), manners, str(STALL_SECONDS), str(ledger))
     async with a_companion(warden, "tests.chaos.receivers", *arguments) as companion:
         webhook, smtp = (await companion.hear()).split()
         yield int(webhook), int(smtp)

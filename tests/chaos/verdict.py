@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from tests.chaos.behaviour import AMBIGUOUS, ending
+from tests.chaos.behaviour import AMBIGUOUS
 from tests.chaos.evidence import Evidence, number_of
 from tests.chaos.plan import BODY, Plan
 from tests.crash import verdict as crash
@@ -31,7 +31,7 @@ def lost(evidence: Evidence, plan: Plan) -> Iterable[str]:
     for name, number in evidence.accepted.items():
         row = evidence.rows.get(name)
         ended = row is not None and row["status"] in FINAL
-        arrives = ending(plan.seed, number)[0] == "sent"
+        arrives = plan.behaviour.ending(number)[0] == "sent"
         if not ended or (arrives and not evidence.arrivals[name]):
             yield name
 
@@ -88,7 +88,7 @@ def state_contradicts(evidence: Evidence, plan: Plan) -> Iterable[str]:
         if (
             row
             and row["status"] in FINAL
-            and (row["status"], row["status_reason"]) != ending(plan.seed, number)
+            and (row["status"], row["status_reason"]) != plan.behaviour.ending(number)
         ):
             yield name
 
