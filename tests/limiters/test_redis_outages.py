@@ -77,6 +77,18 @@ async def test_calls_in_flight_when_it_hangs_all_end_in_time(own_redis: OwnRedis
     assert max(took) < DEADLINE + LATE
 
 
+async def test_calls_that_wait_for_each_other_are_no_outage(redis_database: str, make_limiter: Make) -> None:
+    """The deadline is the server's, not that of a queue before it."""
+    limiter = make_limiter(redis_database, 10_000)
+    users = [f"user {number}" for number in range(1000)]
+    await limiter.allow_many(users)
+    began = time.monotonic()
+
+    await asyncio.gather(*(limiter.allow_many(users) for _ in range(100)))
+
+    assert timedelta(seconds=time.monotonic() - began) > DEADLINE
+
+
 async def test_killed_and_back_empty_it_counts_anew(own_redis: OwnRedis, make_limiter: Make) -> None:
     limiter = make_limiter(own_redis.url, 2)
     await limiter.allow_many(["ann", "ann"])

@@ -12,7 +12,7 @@ from typing import Self
 from zlib import crc32
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
@@ -26,7 +26,7 @@ from notification_service.domain.errors import LimiterUnavailableError
 from notification_service.ports import Allowance
 
 DEADLINE = timedelta(milliseconds=500)
-"""For a whole call, connecting included: a server that hangs holds nobody for longer."""
+"""For a call whose turn has come, connecting included: a server that hangs holds nobody for longer."""
 PAUSE = timedelta(seconds=1)
 """After a failed call all others fail at once for so long; then one of them tries."""
 CONNECTIONS = 4
@@ -58,6 +58,7 @@ class RedisLimiter:
         self._allow = self._redis.register_script(_script("redis_allow.lua"))
         self._give_back = self._redis.register_script(_script("redis_give_back.lua"))
         self._outage = _Outage()
+        self._turns = asyncio.Semaphore(CONNECTIONS)
 
     async def __aenter__(self) -> Self:
         """Take calls until the block ends; a server that is out of reach shows at the first of them."""
@@ -71,14 +72,13 @@ class RedisLimiter:
     async def allow_many(self, user_ids: Sequence[str]) -> Sequence[Allowance]:
         """Ask for one notification for each id, in order; what is refused isn't counted.
 
-        Raises `LimiterUnavailableError` within half a second when the server doesn't answer, and at once
-        while it is known not to.
+        Raises `LimiterUnavailableError` after half a second without an answer, and at once while the server
+        is known to give none.
         """
         if not user_ids:
             return ()
         asked = Counter(user_ids)
-        self._outage.pass_or_fail()
-        async with self._reaching():
+        async with self._turn():
             numbers = await self._allow(_keys(asked), (*self._rule, *asked.values()))
         standings = zip(asked, batched(numbers, 4, strict=True), strict=True)
         answers = {user_id: self._answers(*standing) for user_id, standing in standings}
@@ -89,15 +89,22 @@ class RedisLimiter:
         if not user_ids:
             return
         given = Counter(user_ids)
-        self._outage.pass_or_fail()
-        async with self._reaching():
+        async with self._turn():
             await self._give_back(_keys(given), tuple(given.values()))
 
     async def check(self) -> str:
         """Return a line about where is counted, after counting there; raises `LimiterUnavailableError`."""
-        async with self._reaching():
+        async with self._turns, self._reaching():
             await self._allow(["ns:rate:check"], (1, 1, 1, 1))  # one in a window of a millisecond
         return "counted in Redis, for all processes together"
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None]:
+        """Wait for a connection, which is no outage; learn there of one that began meanwhile."""
+        async with self._turns:
+            self._outage.pass_or_fail()
+            async with self._reaching():
+                yield
 
     @asynccontextmanager
     async def _reaching(self) -> AsyncGenerator[None]:
@@ -182,12 +189,10 @@ def _reason(error: Exception) -> str | None:
             return None
 
 
-def _pool(url: str) -> BlockingConnectionPool:
+def _pool(url: str) -> ConnectionPool:
     # Calls have a deadline of their own, and are never repeated: a repeat might count twice.
-    return BlockingConnectionPool.from_url(
+    return ConnectionPool.from_url(
         url,
-        max_connections=CONNECTIONS,
-        timeout=None,
         socket_timeout=None,
         socket_connect_timeout=DEADLINE.total_seconds(),
         protocol=2,
