@@ -1,0 +1,273 @@
+"""A worker's place in the consumer group, taken anew whenever it is lost."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from notification_service.adapters.brokers.kafka_access import KafkaAccess, Outage, bounded
+from notification_service.adapters.brokers.kafka_admin import Extent, KafkaAdmin
+from notification_service.adapters.brokers.kafka_inbox import Inbox
+from notification_service.domain.errors import BrokerUnavailableError
+
+FETCH_WAIT = timedelta(seconds=0.2)
+FETCH_RECORDS = 500
+FETCH_BYTES = 524_288
+COMMIT_INTERVAL = timedelta(seconds=0.3)
+COMMIT_PATIENCE = timedelta(seconds=3)
+DRAIN = timedelta(seconds=5)
+"""How long a rebalance waits for what is in hand."""
+SESSION = timedelta(seconds=10)
+REBALANCE = timedelta(seconds=20)
+"""How long the group waits for a member: longer than draining and committing take."""
+REQUEST_TIMEOUT = REBALANCE + timedelta(seconds=5)
+LOOK = timedelta(seconds=5)
+STUCK = timedelta(seconds=15)
+"""Without progress for so long while there is something to fetch, the consumer is replaced."""
+JOINING = timedelta(seconds=60)
+"""Without a place in the group for so long, too."""
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=0.2), timedelta(seconds=2)
+
+log = structlog.get_logger(__name__)
+
+
+class ConsumerStuckError(Exception):
+    """the consumer makes no progress although there is something to fetch"""
+
+
+@dataclass(slots=True)
+class _Stand:
+    """Where the consumer stood in a partition, and since when."""
+
+    position: int | None
+    since: float
+
+
+class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka brings no types
+    """Fills the inbox and commits what is finished, for as long as `run` runs.
+
+    One consumer for all topics. It is never trusted to know that it has stopped: aiokafka's can lose its
+    coordinator or a task of its own and wait for ever. The watch compares it with what the cluster holds.
+    """
+
+    def __init__(
+        self,
+        access: KafkaAccess,
+        admin: KafkaAdmin,
+        outage: Outage,
+        inbox: Inbox,
+        *,
+        topics: Sequence[str],
+        group: str,
+    ) -> None:
+        """Consume `topics` as a member of `group`."""
+        self._access = access
+        self._admin = admin
+        self._outage = outage
+        self._inbox = inbox
+        self._topics = topics
+        self._group = group
+        self._consumer: AIOKafkaConsumer | None = None
+        self._paused: set[TopicPartition] = set()
+        self._committing = asyncio.Lock()
+        self._joining_since: float | None = None
+        self._stands: dict[TopicPartition, _Stand] = {}
+
+    async def run(self) -> None:
+        """Consume until cancelled; then commit and leave the group."""
+        pause = FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            try:
+                await self._consume()
+            except* Exception as group:
+                self._tell(_first(group))
+            if time.monotonic() - began > LOOK.total_seconds():
+                pause = FIRST_PAUSE
+            await asyncio.sleep(pause.total_seconds())
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def relieved(self) -> None:
+        """Something was settled: fetch again where there is room."""
+        if not self._paused or self._consumer is None:
+            return
+        full = set(self._inbox.full())
+        for place in self._paused - full:
+            with suppress(IllegalStateError):
+                self._consumer.resume(place)
+        self._paused &= full
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Hand out nothing more, wait a while for what is in hand, commit, and let go of everything."""
+        self._joining_since = time.monotonic()
+        self._inbox.withdraw()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN.total_seconds()):
+                await self._inbox.all_settled()
+        await self._try_to_commit()
+        self._let_go()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Begin at the committed offsets."""
+        self._let_go()
+        self._joining_since = None
+        log.info("partitions_assigned", count=len(set(assigned)), group=self._group)
+
+    async def _consume(self) -> None:
+        await self._admin.make_missing(self._topics)
+        consumer = self._new_consumer()
+        try:
+            async with asyncio.timeout(STUCK.total_seconds()):
+                await consumer.start()
+            self._joining_since = time.monotonic()
+            consumer.subscribe(self._topics, listener=self)
+            self._consumer = consumer
+            self._outage.reached("consumer")
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._fetch(consumer))
+                tasks.create_task(self._commit_now_and_then())
+                tasks.create_task(self._watch(consumer))
+        finally:
+            await self._leave(consumer)
+
+    def _new_consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            **self._access.arguments(request_timeout=REQUEST_TIMEOUT),
+            group_id=self._group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=FETCH_BYTES,
+            session_timeout_ms=_milliseconds(SESSION),
+            rebalance_timeout_ms=_milliseconds(REBALANCE),
+        )
+
+    async def _leave(self, consumer: AIOKafkaConsumer) -> None:
+        self._inbox.withdraw()
+        await self._try_to_commit()
+        self._consumer = None
+        self._let_go()
+        await _close(consumer)
+
+    def _let_go(self) -> None:
+        self._inbox.clear()
+        self._paused.clear()
+        self._stands.clear()
+
+    def _tell(self, error: BaseException) -> None:
+        if isinstance(error, BrokerUnavailableError):
+            self._outage.lost("consumer", str(error))
+        elif not isinstance(error, ConsumerStuckError):
+            self._outage.lost("consumer", self._access.reason(error))
+
+    # --- fetch
+
+    async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
+        """Go on asking even when everything is full: whoever doesn't ask is put out of the group."""
+        while True:
+            fetched = await consumer.getmany(timeout_ms=_milliseconds(FETCH_WAIT), max_records=FETCH_RECORDS)
+            for place, records in fetched.items():
+                self._inbox.put(place, records)
+            if full := set(self._inbox.full()) - self._paused:
+                consumer.pause(*full)
+                self._paused |= full
+
+    # --- commit
+
+    async def _commit_now_and_then(self) -> None:
+        failing_since: float | None = None
+        while True:
+            await asyncio.sleep(COMMIT_INTERVAL.total_seconds())
+            if await self._try_to_commit():
+                failing_since = None
+                continue
+            failing_since = failing_since or time.monotonic()
+            if time.monotonic() - failing_since > JOINING.total_seconds():
+                log.warning("consumer_stuck", why="commits fail", group=self._group)
+                raise ConsumerStuckError
+
+    async def _try_to_commit(self) -> bool:
+        """Whether what is finished is known to the cluster; what isn't committed comes again."""
+        try:
+            async with asyncio.timeout(COMMIT_PATIENCE.total_seconds()), self._committing:
+                await self._commit()
+        except (KafkaError, OSError):
+            return False
+        return True
+
+    async def _commit(self) -> None:
+        finished = {place: ledger.finished_up_to() for place, ledger in self._inbox.ledgers.items()}
+        ledgers = dict(self._inbox.ledgers)
+        new = {
+            place: offset
+            for place, offset in finished.items()
+            if offset is not None and offset != ledgers[place].committed
+        }
+        if new and self._consumer:
+            await self._consumer.commit(new)
+            for place, offset in new.items():
+                ledgers[place].committed = offset
+
+    # --- watch
+
+    async def _watch(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            await asyncio.sleep(LOOK.total_seconds())
+            try:
+                extents = await self._admin.extents(self._topics)
+            except BrokerUnavailableError as error:
+                self._outage.lost("consumer", str(error))
+                self._stands.clear()
+                if self._joining_since:
+                    self._joining_since = time.monotonic()
+                continue
+            self._outage.reached("consumer")
+            await self._look(consumer, extents)
+
+    async def _look(self, consumer: AIOKafkaConsumer, extents: dict[TopicPartition, Extent]) -> None:
+        """Raise `ConsumerStuckError` when the consumer stands still while there is something to fetch."""
+        now = time.monotonic()
+        if self._joining_since:
+            if now - self._joining_since > JOINING.total_seconds():
+                log.warning("consumer_stuck", why="no place in the group", group=self._group)
+                raise ConsumerStuckError
+            return
+        for place in consumer.assignment() - self._paused:
+            position = await _position(consumer, place)
+            end = extents[place].end if place in extents else 0
+            stand = self._stands.get(place)
+            if end <= (position or 0) or stand is None or stand.position != position:
+                self._stands[place] = _Stand(position, now)
+            elif now - stand.since > STUCK.total_seconds():
+                lag = end - (position or 0)
+                log.warning("consumer_stuck", topic=place.topic, partition=place.partition, lag=lag)
+                raise ConsumerStuckError
+
+
+async def _position(consumer: AIOKafkaConsumer, place: TopicPartition) -> int | None:
+    with suppress(TimeoutError, KafkaError):
+        async with asyncio.timeout(0.1):
+            return int(await consumer.position(place))
+    return None
+
+
+async def _close(consumer: AIOKafkaConsumer) -> None:
+    """Leave the group if that goes quickly; then make sure that nothing of it goes on."""
+    await bounded(consumer.stop())
+    for part in (consumer._coordinator, consumer._fetcher, consumer._client):
+        if part is not None:
+            await bounded(part.close())
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _milliseconds(time: timedelta) -> int:
+    return round(time.total_seconds() * 1000)
