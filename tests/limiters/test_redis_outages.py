@@ -10,9 +10,10 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from notification_service.adapters.limiters.redis import DEADLINE, PAUSE, RedisLimiter
+from notification_service.adapters.limiters.redis import DEADLINE, PAUSE, RedisLimiter, _keys
 from notification_service.domain.errors import LimiterUnavailableError
 from tests.limiters.conftest import Make
+from tests.services import free_port
 from tests.services.redis import OwnRedis
 
 AT_ONCE = timedelta(milliseconds=200)
@@ -222,10 +223,33 @@ class TestRefusals:
 
         await self._refuses(limiter, "Redis is out of memory; raise its maxmemory")
 
+    async def test_a_cluster(self, cluster: OwnRedis, make_limiter: Make) -> None:
+        """The keys of one bucket fit into one script there, those of several don't."""
+        limiter = make_limiter(cluster.url, 1)
+        together = [each for each in map(str, range(200)) if "{3}" in _keys([each])[0]]
+
+        answers = await limiter.allow_many([*together, *together])
+
+        assert sum(answer.allowed for answer in answers) == len(together) > 1
+        await self._refuses(limiter, "Redis is a cluster")
+
+    @pytest.fixture
+    def cluster(self, own_redis: OwnRedis) -> Iterator[OwnRedis]:
+        """Give a cluster of one server; it needs the port 10,000 above its own, too."""
+        port = next(port for port in iter(free_port, None) if port < 55_000)
+        cluster = OwnRedis(own_redis.server, options=("--cluster-enabled", "yes"), port=port)
+        cluster.start()
+        with redis.Redis.from_url(cluster.url) as client:
+            client.execute_command("CLUSTER ADDSLOTS", *range(16_384))
+            while client.cluster("info")["cluster_state"] != "ok":
+                time.sleep(0.05)
+        yield cluster
+        cluster.stop()
+
     @staticmethod
     async def _refuses(limiter: RedisLimiter, message: str) -> None:
         with capture_logs() as logs:
-            for call in (limiter.allow_many(["ann"]), limiter.check()):
+            for call in (limiter.allow_many(["ann", "bob"]), limiter.check()):
                 with pytest.raises(LimiterUnavailableError, match=message) as caught:
                     await call
                 assert PASSWORD not in str(caught.value)

@@ -52,6 +52,7 @@ class OwnRedis:
     """A Redis server that a test may freeze, kill and start again, empty, on the same port."""
 
     server: Path
+    options: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
     _kept: Kept | None = None
     _process: int = 0
@@ -63,7 +64,7 @@ class OwnRedis:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        self._kept = _start(self.server, self.port)
+        self._kept = _start(self.server, self.port, *self.options)
         self._kept.wait_until(lambda: _answers(self.url))
         with _client(self.url) as client:
             self._process = int(_information(client)["process_id"])
@@ -118,8 +119,8 @@ def in_docker() -> RedisServer:
     return RedisServer(url, f"Docker {_version(url)}")
 
 
-def _start(server: Path, port: int) -> Kept:
-    command = [str(server), "--bind", "127.0.0.1", "--port", str(port), *IN_MEMORY]
+def _start(server: Path, port: int, *options: str) -> Kept:
+    command = [str(server), "--bind", "127.0.0.1", "--port", str(port), *IN_MEMORY, *options]
     return Kept.start(command, folder=new_folder("redis"), stop_with=signal.SIGTERM)
 
 

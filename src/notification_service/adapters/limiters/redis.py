@@ -15,6 +15,8 @@ import structlog
 from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import (
     AuthenticationError,
+    ClusterCrossSlotError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -33,6 +35,17 @@ CONNECTIONS = 4
 """Calls are batches: more of them at a time would only wait for each other inside the server."""
 MOST_SLOTS = 3600
 BUCKETS = 16
+CHECKED = ("ns:rate:{0}:", "ns:rate:{1}:")
+"""Keys of nobody; two, as a cluster would refuse them in one script."""
+REMEDIES = {
+    (AuthenticationError,): "Redis refuses this user or password; correct NS_REDIS_URL",
+    (NoPermissionError,): "Redis does not let this user run scripts on ns:rate:*; give it the right",
+    (ReadOnlyError,): "Redis is a replica, which only reads; let NS_REDIS_URL name the primary",
+    (OutOfMemoryError,): "Redis is out of memory; raise its maxmemory",
+    (ClusterCrossSlotError, MovedError): "Redis is a cluster; let NS_REDIS_URL name a single server",
+    (ResponseError,): "Redis does not let the script run; look at its log and at the rights of this user",
+}
+"""By the first that fits; where none does, waiting is all there is to do."""
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +108,7 @@ class RedisLimiter:
     async def check(self) -> str:
         """Return a line about where is counted, after counting there; raises `LimiterUnavailableError`."""
         async with self._turns, self._reaching():
-            await self._allow(["ns:rate:check"], (1, 1, 1, 1))  # one in a window of a millisecond
+            await self._allow(CHECKED, (1, 1, 1, 1, 1))  # a limit of one in a millisecond
         return "counted in Redis, for all processes together"
 
     @asynccontextmanager
@@ -174,19 +187,7 @@ class _Outage:
 
 def _reason(error: Exception) -> str | None:
     """Say what to do about it; None where waiting is all there is to do."""
-    match error:
-        case AuthenticationError():
-            return "Redis refuses this user or password; correct NS_REDIS_URL"
-        case NoPermissionError():
-            return "Redis does not let this user run scripts on ns:rate:*; give it the right"
-        case ReadOnlyError():
-            return "Redis is a replica, which only reads; let NS_REDIS_URL name the primary"
-        case OutOfMemoryError():
-            return "Redis is out of memory; raise its maxmemory"
-        case ResponseError():
-            return "Redis does not let the script run; look at its log and at the rights of this user"
-        case _:
-            return None
+    return next((remedy for kinds, remedy in REMEDIES.items() if isinstance(error, kinds)), None)
 
 
 def _pool(url: str) -> ConnectionPool:
