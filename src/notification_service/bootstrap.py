@@ -95,6 +95,17 @@ class Service:
     sweep: Sweep
     health: Health
     metrics: Metrics
+    prepared: asyncio.Event
+    """Set once the database is reached and its tables fit; until then everything that needs it fails."""
+    _database: Database
+
+    async def prepare(self) -> None:
+        """Wait for a database that is out of reach, and see to its tables.
+
+        In development they are made or updated; elsewhere `NotMigratedError` says what to run.
+        """
+        await _prepare(self.settings, self._database)
+        self.prepared.set()
 
     @property
     def uses_mailbox(self) -> bool:
@@ -121,11 +132,15 @@ async def migrate(settings: Settings) -> tuple[str | None, str | None]:
 async def open_service(settings: Settings) -> AsyncGenerator[Service]:
     """Open the stores and providers, yield the use cases, and close everything in reverse order.
 
-    Waits for a database that is out of reach. In development its tables are made or updated; elsewhere
-    `NotMigratedError` says what to run.
+    Waits for nothing: what is out of reach is in the answer of `health`, and the database can be used from
+    the end of `prepare` on.
     """
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(_database(settings))
+        database = await stack.enter_async_context(
+            _opened(
+                Database(settings.async_database_url, pool_size=settings.database_pool_size, is_open=False)
+            )
+        )
         wakeups = SqlWakeups(database)
         stack.push_async_callback(wakeups.aclose)
         store = PostgresStore(database) if database.is_postgres else SqliteStore(database)
@@ -198,21 +213,27 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
                 | ({f"broker_{settings.broker}": broker.check} if is_remote else {}),
             ),
             metrics=metrics,
+            prepared=asyncio.Event(),
+            _database=database,
         )
 
 
 @asynccontextmanager
-async def _database(settings: Settings) -> AsyncGenerator[Database]:
-    database = Database(settings.async_database_url, pool_size=settings.database_pool_size)
+async def _opened(database: Database) -> AsyncGenerator[Database]:
     try:
-        await _reach(database)
-        if settings.is_development:
-            await migrate(settings)
-        elif not migrations.is_usable(await migrations.current_revision(database)):
-            raise NotMigratedError
         yield database
     finally:
         await database.aclose()
+
+
+async def _prepare(settings: Settings, database: Database) -> None:
+    async with _opened(Database(settings.async_database_url, pool_size=1)) as probe:
+        await _reach(probe)
+        if settings.is_development:
+            await migrate(settings)
+        elif not migrations.is_usable(await migrations.current_revision(probe)):
+            raise NotMigratedError
+    await database.open()
 
 
 def _broker(settings: Settings, wakeups: Wakeups) -> Broker:
@@ -224,11 +245,10 @@ async def _replica(settings: Settings) -> AsyncGenerator[Database | None]:
     if not settings.read_database_url:
         yield None
         return
-    replica = Database(settings.async_read_database_url, pool_size=settings.database_pool_size)
-    try:
+    async with _opened(
+        Database(settings.async_read_database_url, pool_size=settings.database_pool_size)
+    ) as replica:
         yield replica
-    finally:
-        await replica.aclose()
 
 
 @asynccontextmanager

@@ -130,7 +130,7 @@ class Outbox(Protocol):
         """
 
     async def adopt(self, *, limit: int) -> int:
-        """Make at most `limit` queued ones pending that were accepted while the table was the queue; count."""
+        """Make at most `limit` queued ones pending that no broker was ever given; count them."""
 
 
 # --- look and intervene -----------------------------------------------------------------------------

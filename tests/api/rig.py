@@ -42,6 +42,7 @@ class Api:
 async def an_api(settings: Settings, *, with_worker: bool = False) -> AsyncIterator[Api]:
     app = create_app(settings, with_worker=with_worker)
     async with LifespanManager(app):
+        await app.state.service.prepared.wait()
         yield Api(app)
 
 

@@ -88,6 +88,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         serve(app, [listening], options=options, stop=stop, on_listening=on_listening)
     )
     await ready.wait()
+    await app.state.service.prepared.wait()
     yield Served(Api(app), port, stop, serving)
     stop.set()
     await serving
@@ -236,6 +237,7 @@ async def test_what_was_accepted_while_the_service_ended_is_stored(served: Serve
 
     again = create_app(Settings(data_dir=tmp_path))
     async with again.router.lifespan_context(again):
+        await Api(again).service.prepared.wait()
         archive = Api(again).service.archive
         found = [await archive.get(NotificationId(UUID(each))) for each in accepted]
     assert len(accepted) > 20

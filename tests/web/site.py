@@ -90,6 +90,7 @@ async def running_site(folder: Path, **settings: Any) -> AsyncGenerator[Site]:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(serve(application, sockets, options=options, stop=stop, on_listening=on_listening))
         await listening.wait()
+        await application.state.service.prepared.wait()
         try:
             yield Site(url_of(sockets[0]), application.state.service, stop)
         finally:

@@ -42,12 +42,7 @@ async def _work(
 ) -> int:
     log, patience = structlog.get_logger(), timedelta(seconds=settings.shutdown_seconds)
     with stop_signals(patience) as stop:
-        async with (
-            traced(settings, "worker"),
-            abandoned_by(stop) as started,
-            open_service(settings) as service,
-        ):
-            started()
+        async with traced(settings, "worker"), open_service(settings) as service:
             wanted = service.worker.channels & (channels or service.worker.channels)
             for channel in sorted((channels or frozenset()) - wanted):
                 log.warning("channel_not_configured", channel=channel, remedy="name a provider for it")
@@ -69,14 +64,17 @@ async def _serve_and_work(
         if sockets:
             options = ServerOptions(shutdown=timedelta(seconds=service.settings.shutdown_seconds))
             tasks.create_task(serve(_probes(service), sockets, options=options, stop=settled))
-        structlog.get_logger().info(
-            "worker_started",
-            channels=[] if duty is Duty.RELAY else sorted(channels),
-            duty=duty,
-            concurrency=service.settings.worker_concurrency,
-            listening=url_of(sockets[0]) if sockets else None,
-        )
-        await service.worker.run(stopping=stop, channels=channels, duty=duty)
+        async with abandoned_by(stop) as started:
+            await service.prepare()
+            started()
+            structlog.get_logger().info(
+                "worker_started",
+                channels=[] if duty is Duty.RELAY else sorted(channels),
+                duty=duty,
+                concurrency=service.settings.worker_concurrency,
+                listening=url_of(sockets[0]) if sockets else None,
+            )
+            await service.worker.run(stopping=stop, channels=channels, duty=duty)
         settled.set()
 
 

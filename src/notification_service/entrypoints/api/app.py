@@ -1,7 +1,7 @@
 """Puts the HTTP API and the site together into one ASGI application."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
-from notification_service.bootstrap import open_service
+from notification_service.bootstrap import Service, open_service
 from notification_service.domain.errors import NotificationServiceError
 from notification_service.entrypoints import web
 from notification_service.entrypoints.api.cursors import Cursors
@@ -27,6 +27,7 @@ from notification_service.entrypoints.api.routes import (
     reference,
     tokens,
 )
+from notification_service.entrypoints.stopping import abandoned_by
 from notification_service.settings import Settings
 
 # In the order in which they are tried and shown: what is called most comes first.
@@ -72,10 +73,17 @@ def _lifespan(settings: Settings, *, with_worker: bool, stopping: asyncio.Event)
         async with open_service(settings) as service:
             app.state.service = service
             work = service.worker.run if with_worker else service.sweep.watch
-            async with _working(work(stopping=stopping), stopping):
+            async with _working(_prepared(service, work, stopping), stopping):
                 yield
 
     return lifespan
+
+
+async def _prepared(service: Service, work: Callable[..., Awaitable[None]], stopping: asyncio.Event) -> None:
+    async with abandoned_by(stopping) as started:
+        await service.prepare()
+        started()
+        await work(stopping=stopping)
 
 
 @asynccontextmanager

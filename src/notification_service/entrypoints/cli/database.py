@@ -34,6 +34,7 @@ async def opened(settings: Settings) -> AsyncGenerator[Service]:
     _only_errors(settings)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS) as opening, open_service(settings) as service:
+            await service.prepare()
             opening.reschedule(None)
             yield service
     except TimeoutError:

@@ -1,5 +1,6 @@
 """Runs the API in this process, or in several behind one port."""
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -93,7 +94,14 @@ async def _serve(
 
     url = url_of(sockets[0])
 
+    listening = asyncio.Event()
+
     async def on_listening() -> None:
+        listening.set()
+
+    async def announce(application: Starlette) -> None:
+        await listening.wait()
+        await application.state.service.prepared.wait()
         structlog.get_logger().info(
             "api_started", listening=url, environment=settings.environment, delivers=with_worker
         )
@@ -101,8 +109,10 @@ async def _serve(
 
     with stop_signals(timedelta(seconds=settings.shutdown_seconds), hasty=not is_child) as stop:
         application = create_app(settings, with_worker=with_worker, stopping=stop)
-        async with traced(settings, "up" if with_worker else "api"):
+        async with traced(settings, "up" if with_worker else "api"), asyncio.TaskGroup() as tasks:
+            announcing = tasks.create_task(announce(application))
             await serve(
                 application, sockets, options=options_of(settings), stop=stop, on_listening=on_listening
             )
+            announcing.cancel()
     return 0

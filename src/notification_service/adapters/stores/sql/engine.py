@@ -30,13 +30,21 @@ class Database:
     """The way to one database, and its clock.
 
     `statement()` gives a connection on which each statement is a transaction of its own, `transaction()` one
-    transaction. Both raise `StoreUnavailableError` when the database is out of reach.
+    transaction. Both raise `StoreUnavailableError` when the database is out of reach, or not open yet.
     """
 
     def __init__(
-        self, url: str, *, pool_size: int, statement_timeout: timedelta | None = STATEMENT_TIMEOUT
+        self,
+        url: str,
+        *,
+        pool_size: int,
+        statement_timeout: timedelta | None = STATEMENT_TIMEOUT,
+        is_open: bool = True,
     ) -> None:
-        """Take a SQLAlchemy URL with an async driver. Nothing is connected yet."""
+        """Take a SQLAlchemy URL with an async driver. Nothing is connected yet.
+
+        One that is not open has to be opened before anything else is asked of it.
+        """
         self.is_postgres = make_url(url).get_backend_name() == "postgresql"
         connections = pool_size + ONE_THAT_LISTENS
         self.engine = (
@@ -46,6 +54,16 @@ class Database:
         self._writer = self.engine if self.is_postgres else _sqlite_writer(url)
         self._statements = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._offset = timedelta()
+        self._is_open = is_open
+
+    async def open(self) -> None:
+        """Let statements through from now on; raises `StoreUnavailableError` when it is out of reach."""
+        self._is_open = True
+        try:
+            await self.check()
+        except BaseException:
+            self._is_open = False
+            raise
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -84,6 +102,7 @@ class Database:
     async def statement(self) -> AsyncGenerator[AsyncConnection]:
         """A connection on which each statement is a transaction of its own."""
         engine = self._statements if self.is_postgres else self.engine
+        self._require_open()
         with translated():
             async with engine.connect() as connection:
                 yield connection
@@ -101,9 +120,14 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncConnection]:
         """One transaction, committed when the block ends without an error."""
+        self._require_open()
         with translated():
             async with self._writer.begin() as connection:
                 yield connection
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise StoreUnavailableError("the database was not reached yet, or its tables are being made")
 
 
 class translated:  # noqa: N801 - reads as a statement: with translated()

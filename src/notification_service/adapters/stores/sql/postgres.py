@@ -38,7 +38,8 @@ WITH taken AS (
   SELECT n.id, n.user_id, n.channel_type, CAST(n.channel_data AS jsonb), n.body, CAST(n.metadata AS jsonb),
     n.status, n.status_reason, n.priority, n.category, n.reference, n.scheduled_for, n.expires_at,
     n.created_at, n.due_at,
-    CASE WHEN n.status = 'pending' AND n.due_at <= now() THEN now() + nullif(CAST(:hold AS interval), '0') END,
+    CASE WHEN n.status = 'pending' AND n.due_at <= now()
+      THEN now() + nullif(CAST(:hold AS interval), '0') END,
     n.request_id, n.correlation_id, n.traceparent
   FROM unnest(
     CAST(:id AS uuid[]), CAST(:user_id AS text[]), CAST(:channel_type AS text[]),
