@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -94,9 +95,9 @@ async def a_producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
         yield producer
 
 
-async def read(bootstrap: str, topic: str, count: int) -> list:
+async def read(bootstrap: str, topic: str, count: int) -> list[Any]:
     """Wait for so many messages of a topic."""
-    records: list = []
+    records: list[Any] = []
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     async with consumer, asyncio.timeout(PATIENCE):
         while len(records) < count:

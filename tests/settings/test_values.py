@@ -108,9 +108,8 @@ def test_only_sms_is_held_when_its_ending_is_unknown(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("variables", "line"),
     [
-        ({"NS_BROKER": "kafka"}, "NS_BROKER: 'kafka' arrives in a later release; use embedded"),
         ({"NS_BROKER": "RabbitMQ"}, "NS_BROKER: 'rabbitmq' arrives in a later release; use embedded"),
-        ({"NS_BROKER": "pigeon"}, "NS_BROKER: no 'pigeon' in brokers; choose one of embedded"),
+        ({"NS_BROKER": "pigeon"}, "NS_BROKER: no 'pigeon' in brokers; choose one of embedded, kafka"),
         (
             {"NS_SMS_PROVIDERS": "mailbox,pigeon"},
             "NS_SMS_PROVIDERS: no 'pigeon' in sms providers; choose one of mailbox, simulated",
@@ -216,7 +215,7 @@ def test_a_value_out_of_range_is_refused_in_one_line_by_name(
 
 def test_every_problem_has_its_line_and_the_name_that_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
     message = refusal(
-        monkeypatch, NS_PORT="abc", LOG_LEVEL="loud", NS_BROKER="kafka", NS_ENVIRONMENT="staging"
+        monkeypatch, NS_PORT="abc", LOG_LEVEL="loud", NS_BROKER="pigeon", NS_ENVIRONMENT="staging"
     )
 
     assert {line.partition(":")[0] for line in message.splitlines()} == {

@@ -9,7 +9,7 @@ from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from notification_service.settings import secret_keys, urls
+from notification_service.settings import kafka, secret_keys, urls
 from notification_service.settings.fields import LONGEST_RETRY_WAIT, PREFIX, variables_of
 from notification_service.settings.sections import (
     Brokers,
@@ -23,8 +23,8 @@ from notification_service.settings.sections import (
 )
 from notification_service.settings.variables import Variable, first_of, read_variables, unknown_names
 
-BROKERS = ("embedded",)
-LATER_BROKERS = frozenset({"kafka", "rabbitmq"})
+BROKERS = ("embedded", "kafka")
+LATER_BROKERS = frozenset({"rabbitmq"})
 KNOWN_PROVIDERS = {
     "email_providers": ("mailbox", "simulated", "smtp"),
     "sms_providers": ("mailbox", "simulated"),
@@ -221,7 +221,7 @@ class Settings(Telemetry, Limits, Security, Providers, Delivery, Brokers, Stores
                 (self.google_client_id is None) != (self.google_client_secret is None)
             ),
         }
-        return [problem for problem, applies in checks.items() if applies]
+        return [*(problem for problem, applies in checks.items() if applies), *kafka.conflicts(self)]
 
     def _doubling(self) -> tuple[timedelta, ...]:
         waits = (timedelta(seconds=2 ** min(number, 20)) for number in range(1, max(self.max_retries, 1) + 1))

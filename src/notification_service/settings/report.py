@@ -34,11 +34,6 @@ class SettingLine:
 
 NOT_YET = frozenset(
     {
-        "kafka_bootstrap",
-        "kafka_topic",
-        "kafka_dlq_topic",
-        "kafka_partitions",
-        "kafka_replication",
         "rabbitmq_url",
         "queued_timeout_seconds",
         "retention_days",

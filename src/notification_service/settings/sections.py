@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, FilePath, SecretStr
 
 from notification_service.settings.fields import (
     Environment,
@@ -14,6 +14,7 @@ from notification_service.settings.fields import (
     Waits,
     setting,
 )
+from notification_service.settings.kafka import Addresses, Topic, Topics
 from notification_service.settings.secret_keys import private_folder
 from notification_service.settings.urls import sqlite_url
 
@@ -120,20 +121,42 @@ class Stores(BaseModel):
 
 
 class Brokers(BaseModel):
-    """How work reaches the workers. Kafka and RabbitMQ arrive in a later release, which reads the rest."""
+    """How work reaches the workers."""
 
-    broker: Lower[str] = setting("embedded", "`embedded`: workers read due work from the database")
-    kafka_bootstrap: str = setting(
+    broker: Lower[str] = setting(
+        "embedded", "`embedded`: workers read due work from the database; or `kafka`"
+    )
+    kafka_bootstrap: Addresses = setting(
         "localhost:29092",
         "Kafka's `host:port`, comma separated",
         also=["KAFKA_BOOTSTRAP", "KAFKA_BOOTSTRAP_SERVERS"],
     )
-    kafka_topic: str = setting(
+    kafka_topic: Topics = setting(
         "notifications", "Topic of the work; a `{channel}` in it gives one for each", also=["KAFKA_TOPIC"]
     )
-    kafka_dlq_topic: str = setting("notifications.DLQ", "Topic of dead letters", also=["KAFKA_DLQ_TOPIC"])
-    kafka_partitions: int = setting(12, "Partitions of a topic that has to be made", ge=1, le=10_000)
+    kafka_dlq_topic: Topic = setting("notifications.DLQ", "Topic of dead letters", also=["KAFKA_DLQ_TOPIC"])
+    kafka_partitions: int = setting(
+        12,
+        "Partitions of a topic that has to be made; no more workers than that share a topic",
+        ge=1,
+        le=10_000,
+    )
     kafka_replication: int = setting(1, "Copies of each partition of such a topic", ge=1, le=100)
+    kafka_security_protocol: Upper[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]] = setting(
+        "PLAINTEXT", "`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`: whether Kafka wants TLS and a user"
+    )
+    kafka_sasl_mechanism: Upper[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]] = setting(
+        "PLAIN", "`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`: how the user is proved"
+    )
+    kafka_sasl_username: str | None = setting(None, "Kafka's user")
+    kafka_sasl_password: SecretStr | None = setting(None, "That user's password")
+    kafka_ssl_cafile: FilePath | None = setting(
+        None, "Certificates that vouch for Kafka's, as a PEM file", shown="those of the system"
+    )
+    kafka_ssl_certfile: FilePath | None = setting(
+        None, "Our own certificate, where Kafka asks for one, as a PEM file"
+    )
+    kafka_ssl_keyfile: FilePath | None = setting(None, "Its key, as a PEM file without a passphrase")
     rabbitmq_url: SecretStr = setting(
         SecretStr("amqp://guest:guest@localhost:5672/"), "RabbitMQ's address", also=["RABBITMQ_URL"]
     )
