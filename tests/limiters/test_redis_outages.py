@@ -288,6 +288,30 @@ async def test_calls_cancelled_at_any_moment_harm_no_other(redis_database: str, 
     assert (await limiter.allow_many(["ann"]))[0].remaining == 10_000_000 - 301
 
 
+async def test_a_call_whose_answer_was_lost_is_not_repeated(own_redis: OwnRedis, make_limiter: Make) -> None:
+    """It may have counted: once is what the window forgets, more would be the limiter's doing."""
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Stand between both and hang up instead of handing the script's answer over."""
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", own_redis.port)
+        while asked := await reader.read(65_536):
+            to_server.write(asked)
+            if (answer := await from_server.read(65_536)).startswith(b"*"):
+                break
+            writer.write(answer)
+        writer.close()
+        to_server.close()
+
+    direct = make_limiter(own_redis.url, 10)
+    await direct.allow_many(["ann"])
+    async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+
+        await failing(make_limiter(f"redis://127.0.0.1:{port}", 10))
+
+    assert (await direct.allow_many(["ann"]))[0].remaining == 7
+
+
 async def test_closing_does_not_wait_for_a_server_that_hangs(own_redis: OwnRedis) -> None:
     async with RedisLimiter(own_redis.url, 2) as limiter:
         await limiter.allow_many(["ann"])

@@ -191,7 +191,8 @@ def _reason(error: Exception) -> str | None:
 
 
 def _pool(url: str) -> ConnectionPool:
-    # Calls have a deadline of their own, and are never repeated: a repeat might count twice.
+    # Calls have a deadline of their own, which leaves closing to be bounded; and are never repeated, as a
+    # repeat might count twice.
     return ConnectionPool.from_url(
         url,
         socket_timeout=None,
