@@ -42,6 +42,8 @@ from notification_service.application.publish import Publisher
 from notification_service.application.relay import Relay
 from notification_service.application.sweep import Sweep
 from notification_service.application.worker import Worker
+from notification_service.bootstrap.brokers import broker_of
+from notification_service.bootstrap.providers import policy_of, routes_of
 from notification_service.domain.channels import CHANNEL_TYPES, ChannelType
 from notification_service.domain.errors import NotificationServiceError, StoreUnavailableError
 from notification_service.domain.mailbox import MailboxMessage
@@ -62,8 +64,6 @@ from notification_service.ports import (
 )
 from notification_service.settings import Settings
 
-MOST_SMTP_CONNECTIONS = 20
-"""Mail servers commonly refuse more than a few dozen from one client."""
 WAIT_FOR_DATABASE = timedelta(seconds=1)
 
 log = structlog.get_logger(__name__)
@@ -149,19 +149,19 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
         dead_letters, mailbox = SqlDeadLetters(database), SqlMailbox(database)
         sessions = SqlSessions(database)
         metrics = Metrics(CHANNEL_TYPES)
-        broker = await stack.enter_async_context(_broker(settings, wakeups))
         outbox, trust = SqlOutbox(database), timedelta(seconds=settings.queued_timeout_seconds)
         limiter = await stack.enter_async_context(_limiter(settings))
         limited = {"rate_limiter": limiter.check}
         kept = await stack.enter_async_context(_mailbox_batcher(mailbox))
-        routes = _routes(settings, store, kept)
+        routes = routes_of(settings, store, kept)
         providers = list({id(route.provider): route.provider for route in routes.values()}.values())
         for provider in providers:
             await stack.enter_async_context(provider)
+        broker = await stack.enter_async_context(broker_of(settings, wakeups, frozenset(routes)))
         sweep = Sweep(
             store=store,
             broker=broker,
-            policies={channel: _policy(settings, channel) for channel in CHANNEL_TYPES},
+            policies={channel: policy_of(settings, channel) for channel in CHANNEL_TYPES},
             interval=timedelta(seconds=settings.sweep_interval_seconds),
             metrics=metrics,
         )
@@ -236,10 +236,6 @@ async def _prepare(settings: Settings, database: Database) -> None:
     await database.open()
 
 
-def _broker(settings: Settings, wakeups: Wakeups) -> Broker:
-    return EmbeddedBroker(wakeups)
-
-
 @asynccontextmanager
 async def _replica(settings: Settings) -> AsyncGenerator[Database | None]:
     if not settings.read_database_url:
@@ -282,80 +278,6 @@ def _mailbox_batcher(mailbox: MailboxStore) -> Batcher[MailboxMessage, None]:
         return [None] * len(messages)
 
     return Batcher(put, largest=500, capacity=10_000, patience=timedelta(seconds=10))
-
-
-def _routes(
-    settings: Settings, store: NotificationStore, kept: Batcher[MailboxMessage, None]
-) -> dict[ChannelType, Route]:
-    names: dict[ChannelType, Sequence[str]] = {
-        "email": settings.email_providers,
-        "sms": settings.sms_providers,
-        "push": settings.push_providers,
-        "webhook": ("webhook",),
-    }
-    makers: dict[str, Callable[[], Provider]] = {
-        "mailbox": lambda: MailboxProvider(
-            put=kept.submit, now=store.now, sender=settings.email_from or "notifications@localhost"
-        ),
-        "simulated": lambda: _simulated(settings),
-        "smtp": lambda: _smtp(settings, store),
-        "webhook": lambda: _webhook(settings, store),
-    }
-    # The first of a channel's providers is used; the others stand by.
-    used = {channel: chosen[0] for channel, chosen in names.items() if chosen}
-    made: dict[str, Provider] = {name: makers[name]() for name in sorted(set(used.values()))}
-    return {
-        channel: Route(
-            provider=made[name],
-            policy=_policy(settings, channel),
-            concurrency=_smtp_connections(settings) if name == "smtp" else settings.worker_concurrency,
-        )
-        for channel, name in used.items()
-    }
-
-
-def _simulated(settings: Settings) -> Provider:
-    return SimulatedProvider(
-        latency=timedelta(seconds=settings.simulated_latency_seconds),
-        transient_share=settings.simulated_transient_share,
-        permanent_share=settings.simulated_permanent_share,
-        random=random.random,
-    )
-
-
-def _smtp(settings: Settings, store: NotificationStore) -> Provider:
-    return SmtpProvider(
-        url=settings.smtp_url.get_secret_value() if settings.smtp_url else "",
-        sender=settings.email_from or "",
-        connections=_smtp_connections(settings),
-        timeout=timedelta(seconds=settings.send_timeout_seconds),
-        now=store.now,
-    )
-
-
-def _smtp_connections(settings: Settings) -> int:
-    return min(settings.worker_concurrency, MOST_SMTP_CONNECTIONS)
-
-
-def _webhook(settings: Settings, store: NotificationStore) -> Provider:
-    guard = OutboundGuard(
-        require_https=not settings.is_development,
-        allowed_networks=settings.webhook_allowed_networks,
-    )
-    return WebhookProvider(
-        secret=settings.webhook_secret.get_secret_value(),
-        guard=guard,
-        timeout=timedelta(seconds=settings.send_timeout_seconds),
-        now=store.now,
-    )
-
-
-def _policy(settings: Settings, channel: ChannelType) -> RetryPolicy:
-    return RetryPolicy(
-        max_retries=settings.max_retries,
-        schedule=settings.retry_schedule_for(channel),
-        hold_ambiguous=settings.hold_ambiguous(channel),
-    )
 
 
 def _pace(settings: Settings) -> Pace:
