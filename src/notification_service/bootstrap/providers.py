@@ -24,6 +24,7 @@ MOST_SMTP_CONNECTIONS = 20
 def routes_of(
     settings: Settings, store: NotificationStore, kept: Batcher[MailboxMessage, None]
 ) -> dict[ChannelType, Route]:
+    """Return how each channel is delivered; one without a provider is left out."""
     names: dict[ChannelType, Sequence[str]] = {
         "email": settings.email_providers,
         "sms": settings.sms_providers,
@@ -88,6 +89,7 @@ def _webhook(settings: Settings, store: NotificationStore) -> Provider:
 
 
 def policy_of(settings: Settings, channel: ChannelType) -> RetryPolicy:
+    """Return how often and when a channel is tried."""
     return RetryPolicy(
         max_retries=settings.max_retries,
         schedule=settings.retry_schedule_for(channel),
