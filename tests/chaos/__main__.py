@@ -5,7 +5,6 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from tests.chaos.brokers import BROKERS
 from tests.chaos.hang import hang
@@ -14,15 +13,9 @@ from tests.chaos.planted import PLANTS
 from tests.chaos.report import Report
 from tests.chaos.rolling import rolling
 from tests.chaos.run import Scenario, chaos, run
+from tests.chaos.sizes import SIZES, of_size, planted
 
 REPORTS = Path(__file__).parents[2] / ".cache" / "chaos"
-SIZES: dict[str, dict[str, Any]] = {
-    "minute": {"accepts": 3_000, "seconds": 25, "kills": 2, "others": 2, "storms": 1, "calm_accepts": 200},
-    "ordinary": {},
-    "rolling": {"accepts": 10_000, "seconds": 90, "kills": 0, "others": 0, "polite_receivers": True},
-    "hang": {"accepts": 6_000, "kills": 0, "others": 0},
-    "full": {"accepts": 100_000, "seconds": 700, "kills": 25, "others": 20, "storms": 6},
-}
 SCENARIOS: dict[str, Scenario] = {"chaos": chaos, "rolling": rolling, "hang": hang}
 
 
@@ -41,27 +34,19 @@ def _run_all_plants(options: argparse.Namespace) -> int:
     """Show which planted bugs are found; 0 when every one is."""
     missed = []
     for name in PLANTS:
-        report = asyncio.run(run(planted_plan(name, options.seed), reports=options.report))
+        report = asyncio.run(run(planted(name, seed=options.seed), reports=options.report))
         print(f"{name}: {'MISSED' if report.is_good else 'found by ' + ', '.join(report.broken)}", flush=True)
         missed += [name] if report.is_good else []
     return 1 if missed else 0
 
 
-def planted_plan(name: str, seed: int) -> Plan:
-    """A short run with a bug, on the broker on which it shows."""
-    plant = PLANTS[name]
-    changed: dict[str, Any] = SIZES["minute"] | {"patience": 12} | plant.plan
-    return Plan(seed=seed, broker=plant.broker, plant=name, **changed)
-
-
 def _plan(options: argparse.Namespace) -> Plan:
     if options.plant:
-        return planted_plan(options.plant, options.seed)
-    size = SIZES[options.size] | SIZES.get(options.scenario, {})
-    for name in ("accepts", "seconds", "kills"):
-        if (value := getattr(options, name)) is not None:
-            size[name] = value
-    return Plan(seed=options.seed, broker=options.broker, **size)
+        return planted(options.plant, seed=options.seed)
+    size = options.scenario if options.scenario in SIZES else options.size
+    given = {name: getattr(options, name) for name in ("accepts", "seconds", "kills")}
+    changed = {name: value for name, value in given.items() if value is not None}
+    return of_size(size, options.broker, seed=options.seed, **changed)
 
 
 def _show(report: Report) -> None:

@@ -1,7 +1,7 @@
 """What one run does: how much is sent, what each request says, and which fault strikes when."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, override
@@ -73,7 +73,8 @@ class Plan:
     workers: int = 2
     clients: int = 32
     concurrency: int = 32
-    targets: tuple[str, ...] = ("app", "worker", "postgres", "redis")
+    deeds: Mapping[str, tuple[str, ...]] = field(default_factory=DEEDS.copy)
+    """By kind of machine, what happens to it besides being killed; what is not there, nothing happens to."""
     polite_receivers: bool = False
     plant: str | None = None
     patience: float = 40
@@ -102,7 +103,9 @@ class Plan:
     def _throw(self) -> Iterator[Fault]:
         dice = random.Random(f"faults {self.seed}")
         storms = [self.seconds * (each + 0.5) / max(self.storms, 1) for each in range(self.storms)]
-        for target in self.targets:
+        for target in self.deeds:
+            if target == "broker" and self.broker == "embedded":
+                continue
             deeds = self._deeds(target, dice)
             step = self.seconds / max(len(deeds), 1)
             moments = [step * (place + dice.random()) for place in range(len(deeds))]
@@ -117,7 +120,7 @@ class Plan:
                 yield Fault(struck.get(place, moments[place]), target, deed, member, seconds)
 
     def _deeds(self, target: str, dice: random.Random) -> list[str]:
-        others = list(DEEDS[target])
+        others = list(self.deeds[target])
         dice.shuffle(others)
         deeds = ["kill"] * self.kills + [others[each % len(others)] for each in range(self.others)]
         dice.shuffle(deeds)

@@ -94,7 +94,10 @@ PLANTS: dict[str, Plant] = {
     plant.apply.__name__.replace("_", "-"): plant
     for plant in (
         Plant(never_sweeps),
-        Plant(settles_without_the_epoch, plan={"others": 6, "kills": 1}),
+        Plant(
+            settles_without_the_epoch,
+            plan={"kills": 0, "others": 5, "storms": 0, "deeds": {"worker": ("freeze",)}, "seconds": 35},
+        ),
         Plant(leases_by_the_process_clock),
         Plant(answers_before_the_commit),
         Plant(one_poisons_its_batch),

@@ -65,6 +65,12 @@ def lost_without_a_crash(evidence: Evidence, _: Plan) -> Iterable[str]:
     )
 
 
+def repeated_although_nothing_failed(evidence: Evidence, plan: Plan) -> Iterable[str]:
+    """Where processes are only asked to stop and receivers say what they did, nothing arrives twice."""
+    nothing_failed = plan.polite_receivers and not plan.faults
+    return (name for name in evidence.arrivals if nothing_failed and evidence.repeats(name))
+
+
 def repeated_beyond_the_bound(evidence: Evidence, _: Plan) -> Iterable[str]:
     """All repeats together are no more than claims lost in hand and endings that nobody knew."""
     repeated = [name for name in evidence.arrivals if evidence.repeats(name)]
@@ -163,6 +169,7 @@ CHECKS: tuple[Check, ...] = (
     altered,
     repeated_without_cause,
     lost_without_a_crash,
+    repeated_although_nothing_failed,
     repeated_beyond_the_bound,
     state_contradicts,
     sent_but_not_arrived,

@@ -1,0 +1,30 @@
+"""How much a run does."""
+
+from typing import Any
+
+from tests.chaos.plan import Plan
+from tests.chaos.planted import PLANTS
+
+SIZES: dict[str, dict[str, Any]] = {
+    "minute": {"accepts": 3_000, "seconds": 25, "kills": 2, "others": 2, "storms": 1, "calm_accepts": 200},
+    "ordinary": {},
+    "rolling": {"accepts": 10_000, "seconds": 90, "kills": 0, "others": 0, "polite_receivers": True},
+    "hang": {"accepts": 6_000, "kills": 0, "others": 0},
+    "full": {"accepts": 100_000, "seconds": 700, "kills": 25, "others": 20, "storms": 6},
+}
+
+
+def of_size(size: str, broker: str, *, seed: int = 1, **changed: Any) -> Plan:
+    """A run of this size."""
+    return Plan(broker=broker, seed=seed, **SIZES[size] | changed)
+
+
+def minute(broker: str, *, seed: int = 1) -> Plan:
+    """The form in which it runs with the other tests."""
+    return of_size("minute", broker, seed=seed)
+
+
+def planted(name: str, *, seed: int = 1) -> Plan:
+    """A short run with a bug, on the broker on which it shows."""
+    plant = PLANTS[name]
+    return of_size("minute", plant.broker, seed=seed, plant=name, patience=12, **plant.plan)
