@@ -13,6 +13,7 @@ from notification_service.adapters.stores.sql.archive import SqlArchive
 from notification_service.adapters.stores.sql.dead_letters import SqlDeadLetters
 from notification_service.adapters.stores.sql.engine import Database
 from notification_service.adapters.stores.sql.mailbox import SqlMailbox
+from notification_service.adapters.stores.sql.outbox import SqlOutbox
 from notification_service.adapters.stores.sql.people import SqlSessions, SqlUsers
 from notification_service.adapters.stores.sql.postgres import PostgresStore
 from notification_service.adapters.stores.sql.sqlite import SqliteStore
@@ -47,6 +48,7 @@ class House:
         self.database = database
         self.is_postgres = database.is_postgres
         self.store = PostgresStore(database) if database.is_postgres else SqliteStore(database)
+        self.outbox = SqlOutbox(database)
         self.archive = SqlArchive(database)
         self.dead_letters = SqlDeadLetters(database)
         self.users = SqlUsers(database)

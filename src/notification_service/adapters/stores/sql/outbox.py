@@ -1,11 +1,28 @@
 """Which due notifications no queue holds; `lease_until` says until when a holder is trusted with one."""
 
 from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, any_, bindparam, literal, or_, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from notification_service.adapters.stores.sql.engine import Database
 from notification_service.adapters.stores.sql.rows import notification_of
@@ -43,11 +60,11 @@ class SqlOutbox:
             return ()  # an idle relay must not take SQLite's write lock
         taken = (
             update(notifications)
-            .where(_COLUMNS.id.in_(self._unpublished(limit)))
+            .where(self._chosen_by(self._unpublished(limit)))
             .values(lease_until=self._in(hold))
             .returning(notifications)
         )
-        async with self._database.transaction() as connection:
+        async with self._writing() as connection:
             rows = (await connection.execute(taken)).mappings().all()
         found = [notification_of(row) for row in rows]
         return sorted(found, key=lambda each: (-each.priority, each.due_at, each.id))
@@ -103,15 +120,21 @@ class SqlOutbox:
 
     async def _change(self, held: Sequence[Notification], **values: Any) -> None:
         """Change what publishers still hold, unless an attempt was made since it was taken."""
-        by_attempts = sorted(held, key=lambda each: each.attempts)
-        for made, these in groupby(by_attempts, key=lambda each: each.attempts):
-            still = select(_COLUMNS.id).where(
-                self._among([each.id for each in these]),
-                _PENDING,
-                _COLUMNS.attempts == made,
-                _COLUMNS.lease_until.is_not(None),
+        if held:
+            await self._update(
+                select(_COLUMNS.id).where(self._still(held), _PENDING, _COLUMNS.lease_until.is_not(None)),
+                **values,
             )
-            await self._update(still, **values)
+
+    def _still(self, held: Sequence[Notification]) -> ColumnElement[bool]:
+        by_attempts = groupby(sorted(held, key=_attempts), key=_attempts)
+        return or_(
+            false(),
+            *(
+                and_(self._among([each.id for each in these]), _COLUMNS.attempts == made)
+                for made, these in by_attempts
+            ),
+        )
 
     def _among(self, ids: Sequence[Any]) -> ColumnElement[bool]:
         if self._database.is_postgres:  # one parameter, so that the statement's text never changes
@@ -123,9 +146,20 @@ class SqlOutbox:
 
     async def _update(self, wanted: Select[Any], **values: Any) -> int:
         # What another holds right now is moving on: skipping it, no two calls ever wait for each other.
-        chosen = wanted.with_for_update(skip_locked=True).scalar_subquery()
-        async with self._database.transaction() as connection:
-            changed = await connection.execute(
-                update(notifications).where(_COLUMNS.id.in_(chosen)).values(**values)
-            )
+        chosen = self._chosen_by(wanted.with_for_update(skip_locked=True))
+        async with self._writing() as connection:
+            changed = await connection.execute(update(notifications).where(chosen).values(**values))
         return changed.rowcount
+
+    def _chosen_by(self, ids: Any) -> ColumnElement[bool]:
+        if self._database.is_postgres:  # as an array it is looked up once; a join might repeat the LIMIT
+            return _COLUMNS.id == any_(func.array(ids.scalar_subquery(), type_=ARRAY(Uuid())))
+        return _COLUMNS.id.in_(ids.scalar_subquery())
+
+    def _writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One transaction; on PostgreSQL the statement's own, so that no frozen process keeps rows locked."""
+        return self._database.statement() if self._database.is_postgres else self._database.transaction()
+
+
+def _attempts(notification: Notification) -> int:
+    return notification.attempts

@@ -64,13 +64,20 @@ JOIN idempotency_keys AS held ON held.caller = k.caller AND held.key = k.key
 WHERE held.expires_at > now()
 """)
 
+# Locks the keys in the order in which they are stored, so that neither waits for the other.
 CORRECT_ANSWERS = text("""
-UPDATE idempotency_keys AS held SET answer = k.answer
-FROM unnest(
-  CAST(:callers AS text[]), CAST(:keys AS text[]), CAST(:fingerprints AS bytea[]),
-  CAST(:status_codes AS smallint[]), CAST(:answers AS bytea[])
-) AS k(caller, key, fingerprint, status_code, answer)
-WHERE held.caller = k.caller AND held.key = k.key AND held.fingerprint = k.fingerprint
+WITH kept AS (
+  SELECT held.caller, held.key, k.answer
+  FROM unnest(
+    CAST(:callers AS text[]), CAST(:keys AS text[]), CAST(:fingerprints AS bytea[]),
+    CAST(:status_codes AS smallint[]), CAST(:answers AS bytea[])
+  ) WITH ORDINALITY AS k(caller, key, fingerprint, status_code, answer, place)
+  JOIN idempotency_keys AS held
+    ON held.caller = k.caller AND held.key = k.key AND held.fingerprint = k.fingerprint
+  ORDER BY k.place FOR UPDATE OF held
+)
+UPDATE idempotency_keys AS held SET answer = kept.answer
+FROM kept WHERE held.caller = kept.caller AND held.key = kept.key
 """)
 
 # Each priority is looked up by itself, so that rows due later never stand between the index and the due ones.
@@ -86,12 +93,14 @@ WITH due AS (
 )
 """
 
+# Waits for a row that another holds: it may be marking as queued what was just received, and a message is
+# received only once. All who write waiting rows do so in one statement, so that none holds them for long.
 _DUE_OF_THESE = """
 WITH due AS (
   SELECT id FROM notifications
   WHERE id = ANY(CAST(:ids AS uuid[])) AND channel_type = CAST(:channel AS text)
     AND status IN ('pending', 'queued') AND due_at <= now() AND (expires_at IS NULL OR expires_at > now())
-  ORDER BY priority DESC, due_at, id LIMIT CAST(:limit AS int) FOR UPDATE SKIP LOCKED
+  ORDER BY priority DESC, due_at, id LIMIT CAST(:limit AS int) FOR UPDATE
 )
 """
 
