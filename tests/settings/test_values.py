@@ -108,8 +108,25 @@ def test_only_sms_is_held_when_its_ending_is_unknown(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("variables", "line"),
     [
-        ({"NS_BROKER": "RabbitMQ"}, "NS_BROKER: 'rabbitmq' arrives in a later release; use embedded"),
-        ({"NS_BROKER": "pigeon"}, "NS_BROKER: no 'pigeon' in brokers; choose one of embedded, kafka"),
+        (
+            {"NS_BROKER": "pigeon"},
+            "NS_BROKER: no 'pigeon' in brokers; choose one of embedded, kafka, rabbitmq",
+        ),
+        (
+            {"RABBITMQ_URL": "amqp://ann:geheim@:5672/"},
+            "RABBITMQ_URL: must name a host, as in amqp://user:password@host:5672/",
+        ),
+        (
+            {"NS_RABBITMQ_URL": "http://ann:geheim@rabbit:15672/"},
+            "NS_RABBITMQ_URL: must begin with amqp:// or amqps://",
+        ),
+        (
+            {"NS_RABBITMQ_QUEUE_TYPE": "stream"},
+            (
+                "NS_RABBITMQ_QUEUE_TYPE: should be 'quorum' or 'classic', not 'stream'; "
+                "it is: quorum, or classic, which is not replicated: the type of our queues"
+            ),
+        ),
         (
             {"NS_SMS_PROVIDERS": "mailbox,pigeon"},
             "NS_SMS_PROVIDERS: no 'pigeon' in sms providers; choose one of mailbox, simulated",

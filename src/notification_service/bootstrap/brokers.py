@@ -15,6 +15,8 @@ def broker_of(settings: Settings, wakeups: Wakeups, channels: frozenset[ChannelT
     match settings.broker:
         case "kafka":
             return _kafka(settings, channels)
+        case "rabbitmq":
+            return _rabbitmq(settings)
         case _:
             return EmbeddedBroker(wakeups)
 
@@ -41,6 +43,18 @@ def _kafka(settings: Settings, channels: frozenset[ChannelType]) -> Broker:
         dlq_topic=settings.kafka_dlq_topic,
         partitions=settings.kafka_partitions,
         replication=settings.kafka_replication,
+    )
+
+
+def _rabbitmq(settings: Settings) -> Broker:
+    from notification_service.adapters.brokers.rabbitmq import RabbitmqBroker
+
+    return RabbitmqBroker(
+        settings.rabbitmq_url.get_secret_value(),
+        prefetch=settings.rabbitmq_prefetch or settings.worker_concurrency,
+        queue_type=settings.rabbitmq_queue_type,
+        prefix=settings.rabbitmq_prefix,
+        name=settings.service_name,
     )
 
 

@@ -23,8 +23,7 @@ from notification_service.settings.sections import (
 )
 from notification_service.settings.variables import Variable, first_of, read_variables, unknown_names
 
-BROKERS = ("embedded", "kafka")
-LATER_BROKERS = frozenset({"rabbitmq"})
+BROKERS = ("embedded", "kafka", "rabbitmq")
 KNOWN_PROVIDERS = {
     "email_providers": ("mailbox", "simulated", "smtp"),
     "sms_providers": ("mailbox", "simulated"),
@@ -105,8 +104,6 @@ class Settings(Telemetry, Limits, Security, Providers, Delivery, Brokers, Stores
     @field_validator("broker")
     @classmethod
     def _known_broker(cls, value: str) -> str:
-        if value in LATER_BROKERS:
-            raise ValueError(f"'{value}' arrives in a later release; use embedded")
         if value not in BROKERS:
             raise ValueError(f"no '{value}' in brokers; choose one of {', '.join(BROKERS)}")
         return value
@@ -131,6 +128,13 @@ class Settings(Telemetry, Limits, Security, Providers, Delivery, Brokers, Stores
         known = SCHEMES[str(info.field_name)]
         if text is not None and (urls.scheme_of(text) not in known or "://" not in text):
             raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in known)}")
+        return value
+
+    @field_validator("rabbitmq_url")
+    @classmethod
+    def _rabbitmq_address(cls, value: SecretStr) -> SecretStr:
+        if not urls.has_host(value.get_secret_value()):
+            raise ValueError("must name a host, as in amqp://user:password@host:5672/")
         return value
 
     @field_validator("smtp_url")

@@ -34,7 +34,6 @@ class SettingLine:
 
 NOT_YET = frozenset(
     {
-        "rabbitmq_url",
         "queued_timeout_seconds",
         "retention_days",
         "sendgrid_api_key",

@@ -124,7 +124,7 @@ class Brokers(BaseModel):
     """How work reaches the workers."""
 
     broker: Lower[str] = setting(
-        "embedded", "`embedded`: workers read due work from the database; or `kafka`"
+        "embedded", "`embedded`: workers read due work from the database; or `kafka`, `rabbitmq`"
     )
     kafka_bootstrap: Addresses = setting(
         "localhost:29092",
@@ -158,7 +158,26 @@ class Brokers(BaseModel):
     )
     kafka_ssl_keyfile: FilePath | None = setting(None, "Its key, as a PEM file without a passphrase")
     rabbitmq_url: SecretStr = setting(
-        SecretStr("amqp://guest:guest@localhost:5672/"), "RabbitMQ's address", also=["RABBITMQ_URL"]
+        SecretStr("amqp://guest:guest@localhost:5672/"),
+        "RabbitMQ's address: `amqp://user:password@host:5672/vhost`, `amqps://` with TLS",
+        also=["RABBITMQ_URL"],
+    )
+    rabbitmq_queue_type: Lower[Literal["quorum", "classic"]] = setting(
+        "quorum", "`quorum`, or `classic`, which is not replicated: the type of our queues"
+    )
+    rabbitmq_prefetch: int | None = setting(
+        None,
+        "Messages that a worker takes of each queue before it has settled earlier ones",
+        shown="NS_WORKER_CONCURRENCY",
+        ge=1,
+        le=10_000,
+    )
+    rabbitmq_prefix: str = setting(
+        "",
+        "Put before the name of each of our queues and exchanges, where others share the virtual host",
+        shown="none",
+        max_length=64,
+        pattern=r"^[A-Za-z0-9._-]*$",
     )
     status_events: bool = setting(False, "Publish `notification.sent`, `.failed`, … for other systems")
 
