@@ -20,7 +20,7 @@ test: setup ## run all tests; REQUIRE=all: none may be skipped; ARGS='-k name': 
 	@REQUIRE='$(REQUIRE)' $(BIN)/python -m pytest $(ARGS)
 
 test-embedded: setup ## only what needs no server, no browser and no process of its own: under a minute
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m 'not processes and not postgres and not chromium' $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m 'not (processes or postgres or redis or kafka or rabbitmq or chromium)' $(ARGS)
 
 check: setup ## formatting, lint, types, import rules, dead code
 	$(BIN)/ruff format --check .
