@@ -23,6 +23,8 @@ class Traffic:
     callers: list[Caller]
     webhook_url: str
     ledger: Ledger
+    parts: list[range] = field(default_factory=list)
+    """What was sent together."""
     asked: set[int] = field(default_factory=set)
     """Everything that was ever sent: what has no entry in the ledger may still have been taken in."""
     accepted_at: dict[int, float] = field(default_factory=dict)
@@ -35,6 +37,7 @@ class Traffic:
 
     async def run(self, numbers: range, *, seconds: float) -> None:
         """Return when each of these is answered; spread over `seconds`, if the service keeps up."""
+        self.parts.append(numbers)
         began, pace = time.monotonic(), seconds / max(len(numbers), 1)
         waiting = orders(self.plan, numbers, self.webhook_url)
 

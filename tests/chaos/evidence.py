@@ -144,7 +144,7 @@ async def _repeat_some(plan: Plan, caller: Caller, traffic: Traffic) -> dict[str
 
 def _sent(plan: Plan, traffic: Traffic) -> Iterator[Order]:
     """The requests as they were sent; those with a time in them cannot be made again."""
-    for numbers in (plan.stormy, plan.calm):
+    for numbers in traffic.parts:
         for order in orders(plan, numbers, traffic.webhook_url):
             if not any(number in traffic.due_at for number in order.numbers):
                 yield order

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 from tests.chaos.companions import Companion, a_companion
 from tests.chaos.proxy import Mode
+from tests.chaos.servers import Server
 from tests.chaos.warden import Warden
-from tests.services import free_port
 
 
 @dataclass(frozen=True)
 class Proxies:
-    """A port in front of each server, by the server's name."""
+    """One in front of each server, by the server's name."""
 
-    ports: Mapping[str, int]
     _companion: Companion
 
     async def turn(self, name: str, mode: Mode) -> None:
@@ -23,10 +22,9 @@ class Proxies:
 
 
 @asynccontextmanager
-async def standing_before(targets: Mapping[str, int], warden: Warden) -> AsyncIterator[Proxies]:
-    """Run a proxy in front of each of these ports."""
-    ports = {name: free_port() for name in targets}
-    pairs = [f"{name}:{ports[name]}:{target}" for name, target in targets.items()]
+async def standing_before(servers: Mapping[str, Server], warden: Warden) -> AsyncIterator[Proxies]:
+    """Run a proxy in front of each of these servers."""
+    pairs = [f"{name}:{each.proxy_port}:{each.port}" for name, each in servers.items()]
     async with a_companion(warden, "tests.chaos.proxy", *pairs) as companion:
         await companion.hear()
-        yield Proxies(ports, companion)
+        yield Proxies(companion)

@@ -73,7 +73,7 @@ class Receivers:
             case Deed.STALL:
                 return self.stall_seconds
             case Deed.TAKE_SLOWLY:
-                return random.uniform(0.2, 0.4) * self.stall_seconds
+                return random.uniform(0.1, 0.3) * self.stall_seconds
             case _:
                 return random.uniform(0, LONGEST_ANSWER)
 

@@ -137,11 +137,11 @@ def _note(scene: Scene, evidence: Evidence) -> None:
     report.struck, report.faults = dict(scene.blows.struck), scene.blows.log
     report.figures["exits"] = dict(scene.blows.exits)
     report.kills = _kills(scene.blows.struck)
-    report.broken |= judge(evidence, scene.plan)
+    found = judge(evidence, scene.plan)
     if report.longest_stall > LONGEST_STALL:  # leases run out on a machine that stands still
-        report.broken.pop("lost_without_a_crash", None)
-    report.stories = {one: evidence.story(one) for found in report.broken.values() for one in found}
-    report.broken |= {name: found for name, found in _mishaps(scene).items() if found}
+        found.pop("lost_without_a_crash", None)
+    report.stories = {name: evidence.story(name) for names in found.values() for name in names}
+    report.broken |= found | {name: told for name, told in _mishaps(scene).items() if told}
 
 
 def _kills(struck: Counter[str]) -> dict[str, int]:

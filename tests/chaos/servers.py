@@ -21,22 +21,58 @@ START_SECONDS = 60
 
 
 class Server(ABC):
-    """One server; `url` leads to it directly, past every proxy."""
+    """One server that may be killed, frozen and wiped."""
 
     name: str
 
-    def __init__(self, folder: Path, warden: Warden) -> None:
-        """Keep everything below `folder`."""
+    def __init__(self, folder: Path) -> None:
+        """Keep everything below `folder`; `port` leads to it directly, `proxy_port` through its proxy."""
         self.folder = folder / self.name
         self.folder.mkdir()
-        self.port = free_port()
+        self.port, self.proxy_port = free_port(), free_port()
+
+    @abstractmethod
+    def settings(self) -> dict[str, str]:
+        """What the service has to know to reach it through its proxy."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Return when it is ready to work."""
+
+    @abstractmethod
+    async def kill(self) -> None:
+        """End it as a power failure would; what it wrote stays. One that doesn't run is left alone."""
+
+    @abstractmethod
+    async def wipe(self) -> None:
+        """Kill it and take everything it had."""
+
+    @abstractmethod
+    def freeze(self) -> None:
+        """Let it stand still."""
+
+    @abstractmethod
+    def thaw(self) -> None:
+        """Let it go on."""
+
+    async def stop(self) -> None:
+        """Ask it to end at once, its connections with it."""
+        await self.kill()
+
+    async def end(self) -> None:
+        """Leave nothing behind."""
+        await self.kill()
+
+
+class OwnServer(Server):
+    """A server that is one command."""
+
+    def __init__(self, folder: Path, warden: Warden) -> None:
+        """It ends with the harness, whatever becomes of that."""
+        super().__init__(folder)
         self.user: str | None = None
         self._warden = warden
         self._running: subprocess.Popen[bytes] | None = None
-
-    @abstractmethod
-    def settings(self, port: int) -> dict[str, str]:
-        """What the service has to know to reach it at `port`."""
 
     @abstractmethod
     async def answers(self) -> bool:
@@ -50,40 +86,40 @@ class Server(ABC):
         """What it finds in its environment."""
         return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8"}
 
+    @override
     async def start(self) -> None:
-        """Return when it is ready; one that ends at once, because its last life lingers, is tried again."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             if self._running is None or self._running.poll() is not None:
-                self._launch()
+                self._launch()  # again, if need be: the last life of a server may linger for a moment
             if await self.answers():
                 return
             await asyncio.sleep(0.05)
         raise TimeoutError(f"{self.name} does not start: {self.last_words()}")
 
+    @override
     async def kill(self) -> None:
-        """End it as a power failure would."""
         if self._running:
             signal_family(self._running.pid, signal.SIGKILL)
             await self._gone()
 
-    async def stop(self, number: signal.Signals = signal.SIGINT) -> None:
-        """Ask it to end."""
+    @override
+    async def stop(self) -> None:
         if self._running:
-            self._running.send_signal(number)
+            self._running.send_signal(signal.SIGINT)
             await self._gone()
 
+    @override
     async def wipe(self) -> None:
-        """Kill it and take everything it had."""
         await self.kill()
 
+    @override
     def freeze(self) -> None:
-        """Let it stand still."""
         assert self._running
         signal_family(self._running.pid, signal.SIGSTOP)
 
+    @override
     def thaw(self) -> None:
-        """Let it go on."""
         assert self._running
         signal_family(self._running.pid, signal.SIGCONT)
 
@@ -116,7 +152,7 @@ class Server(ABC):
         self._running = None
 
 
-class Postgres(Server):
+class Postgres(OwnServer):
     """PostgreSQL. Killing it is no power failure of the machine: what it wrote, the system keeps.
 
     So it needs no fsync, but commits must be written before they are answered.
@@ -136,8 +172,8 @@ class Postgres(Server):
         return self._url(self.port)
 
     @override
-    def settings(self, port: int) -> dict[str, str]:
-        return {"NS_DATABASE_URL": self._url(port)}
+    def settings(self) -> dict[str, str]:
+        return {"NS_DATABASE_URL": self._url(self.proxy_port)}
 
     @override
     def command(self) -> list[str]:
@@ -157,14 +193,14 @@ class Postgres(Server):
         return f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
 
-class Redis(Server):
+class Redis(OwnServer):
     """Redis that keeps nothing: a kill is a wipe."""
 
     name = "redis"
 
     @override
-    def settings(self, port: int) -> dict[str, str]:
-        return {"NS_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+    def settings(self) -> dict[str, str]:
+        return {"NS_REDIS_URL": f"redis://127.0.0.1:{self.proxy_port}/0"}
 
     @override
     def command(self) -> list[str]:

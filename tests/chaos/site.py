@@ -181,14 +181,13 @@ async def a_site(plan: Plan, folder: Path, warden: Warden) -> AsyncIterator[Site
         broker = a_broker(plan.broker, folder, warden)
         if broker:
             servers["broker"] = broker
-        targets = {name: server.port for name, server in servers.items()}
-        proxies = await stack.enter_async_context(standing_before(targets, warden))
+        proxies = await stack.enter_async_context(standing_before(servers, warden))
         ledger = folder / "receivers.jsonl"
         webhook, smtp = await stack.enter_async_context(_receiving(plan.behaviour, ledger, warden))
         settings = _settings(folder) | {"NS_BROKER": plan.broker, "NS_SMTP_URL": f"smtp://127.0.0.1:{smtp}"}
-        for name, server in servers.items():
-            settings |= server.settings(proxies.ports[name])
-            stack.push_async_callback(server.kill)
+        for server in servers.values():
+            settings |= server.settings()
+            stack.push_async_callback(server.end)
         await asyncio.gather(*(server.start() for server in servers.values()))
         site = Site(
             plan, folder, warden, servers, proxies, settings, f"http://127.0.0.1:{webhook}/hook", ledger
