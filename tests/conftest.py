@@ -19,7 +19,7 @@ hypothesis.settings.register_profile("default", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
-WITH_PROCESSES = ("chaos", "cli", "crash", "e2e", "fuzz", "load")
+WITH_PROCESSES = ("chaos", "cli", "crash", "e2e", "fuzz", "load", "outages")
 """Folders whose tests start the service as a user would; the rest runs inside pytest, in under a minute."""
 
 _outcomes: dict[str, str] = {}
