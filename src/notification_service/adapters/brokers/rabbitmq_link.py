@@ -8,9 +8,10 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Self
 
-import aio_pika
 import structlog
+from aio_pika import Connection
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.connection import make_url
 from aio_pika.exceptions import AMQPConnectionError, AuthenticationError
 from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed, ProbableAuthenticationError
 from pamqp.common import FieldTable
@@ -100,6 +101,7 @@ class Link:
         """Connect to `url`; `name` tells people what this connection is for."""
         self._url = url
         self._name = name
+        self._properties: FieldTable = {"connection_name": name}
         self._topology = topology
         self._use = use
         self._task: asyncio.Task[None] | None = None
@@ -131,11 +133,12 @@ class Link:
                 await asyncio.sleep(wait)
 
     async def _live(self) -> None:
-        properties: FieldTable = {"connection_name": self._name}
-        async with asyncio.timeout(CONNECTED_WITHIN):
-            connection = await aio_pika.connect(self._url, heartbeat=HEARTBEAT, client_properties=properties)
+        # Not aio_pika.connect(): what fails there is left to the garbage collector half open.
+        connection = Connection(make_url(self._url, heartbeat=HEARTBEAT), client_properties=self._properties)
         line = Line(connection)
         try:
+            async with asyncio.timeout(CONNECTED_WITHIN):
+                await connection.connect()
             await self._topology.declare(connection)
             async with self._use(line):
                 self.trouble = None
