@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.stores.conformance.accepting import AcceptingConformance
+from tests.stores.conformance.accepting import AcceptingConformance, AnsweringLaterConformance
 from tests.stores.conformance.archive import InterveningConformance, LookingConformance
 from tests.stores.conformance.claiming import ClaimingConformance
 from tests.stores.conformance.dead_letters import DeadLetterConformance
 from tests.stores.conformance.mailbox import MailboxConformance
+from tests.stores.conformance.outbox import QueuedConformance, TakingConformance
+from tests.stores.conformance.parking import ParkingConformance
 from tests.stores.conformance.people import SessionConformance, UserConformance
 from tests.stores.conformance.settling import SettlingConformance
 from tests.stores.conformance.sweeping import SweepingConformance
@@ -26,6 +28,10 @@ class TestAccepting(AcceptingConformance):
     """What every store promises about storing."""
 
 
+class TestAnsweringLater(AnsweringLaterConformance):
+    """What every store promises about what is being published."""
+
+
 class TestClaiming(ClaimingConformance):
     """What every store promises about claims."""
 
@@ -36,6 +42,14 @@ class TestSettling(SettlingConformance):
 
 class TestSweeping(SweepingConformance):
     """What every store promises about what time overtakes."""
+
+
+class TestTaking(TakingConformance):
+    """What every store promises about what waits to be published."""
+
+
+class TestQueued(QueuedConformance):
+    """What every store promises about what a queue holds."""
 
 
 class TestLooking(LookingConformance):
@@ -50,6 +64,10 @@ class TestDeadLetter(DeadLetterConformance):
     """What every store promises about what is parked."""
 
     many = 2_000  # it takes its time
+
+
+class TestParking(ParkingConformance):
+    """What every store promises about messages of others."""
 
 
 class TestUser(UserConformance):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -50,22 +50,25 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What is stored and being published: its answer may still change."""
+    """What is stored and being published: its answer may still change, and with it that of its repeats."""
 
     admission: Admission
     publication: asyncio.Task[Mapping[int, bytes]]
     """Ends with the answers that had to change, by the identity of their admission."""
+    replayed: bool = False
 
     async def accepted(self) -> Accepted:
         corrected = await asyncio.shield(self.publication)
         return Accepted(
             answer=corrected.get(id(self.admission), self.admission.answer),
             status_code=self.admission.submission.status_code,
-            allowance=self.admission.allowance,
+            replayed=self.replayed,
+            allowance=None if self.replayed else self.admission.allowance,
         )
 
 
 type _Result = Accepted | _Stored | Exception
+type _Name = tuple[str, str]
 
 
 class Accept:
@@ -91,6 +94,7 @@ class Accept:
         self._channels = channels
         self._keep_answers = keep_answers
         self._publications = set[asyncio.Task[Mapping[int, bytes]]]()
+        self._in_publication: dict[_Name, _Stored] = {}
         self._batcher: Batcher[Submission, Accepted | _Stored] = Batcher(
             self._flush, largest=LARGEST_BATCH, capacity=WAITING_REQUESTS, patience=FLUSH_PATIENCE
         )
@@ -123,8 +127,7 @@ class Accept:
         when its only draft was refused, `IdempotencyKeyReusedError`, or an `UnavailableError` (then nobody
         knows whether it was stored: repeat it with its key).
         """
-        result = await self._batched(submission)
-        return await result.accepted() if isinstance(result, _Stored) else result
+        return await _told(await self._batched(submission))
 
     async def _batched(self, submission: Submission) -> Accepted | _Stored:
         if len(submission.drafts) == 1:
@@ -146,7 +149,7 @@ class Accept:
         [kept] = await self._kept_answers([key])
         if isinstance(kept, Exception):
             raise kept
-        return kept
+        return await _told(kept) if kept else None
 
     async def _flush(self, submissions: Sequence[Submission]) -> Sequence[_Result]:
         """Accept many submissions with one question to the limiter and one transaction."""
@@ -178,19 +181,25 @@ class Accept:
         kept = await self._kept_answers(keys)
         return [answer or result for answer, result in zip(kept, results, strict=True)]
 
-    async def _kept_answers(
-        self, keys: Sequence[IdempotencyKey | None]
-    ) -> Sequence[Accepted | Exception | None]:
+    async def _kept_answers(self, keys: Sequence[IdempotencyKey | None]) -> Sequence[_Result | None]:
         asked = [key for key in keys if key]
-        kept = iter(await self._store.find_answers(asked) if asked else ())
-        return [self._replay(key, next(kept)) if key else None for key in keys]
+        if not asked:
+            return [None] * len(keys)
+        running = dict(self._in_publication)  # what ends while we ask was perhaps not yet corrected
+        kept = iter(await self._store.find_answers(asked))
+        running |= self._in_publication
+        return [self._replay(key, next(kept), running) if key else None for key in keys]
 
-    def _replay(self, key: IdempotencyKey, answer: StoredAnswer | None) -> Accepted | Exception | None:
+    def _replay(
+        self, key: IdempotencyKey, answer: StoredAnswer | None, running: Mapping[_Name, _Stored]
+    ) -> _Result | None:
         if answer is None:
             return None
         if answer.fingerprint != key.fingerprint:
             return IdempotencyKeyReusedError()
         self._metrics.replayed()
+        if first := running.get((key.caller, key.key)):
+            return replace(first, replayed=True)
         return Accepted(answer=answer.body, status_code=answer.status_code, replayed=True)
 
     async def _admit(self, submissions: Sequence[Submission]) -> Sequence[Admission | Exception]:
@@ -255,20 +264,38 @@ class Accept:
 
     async def _keep(self, admissions: Sequence[Admission]) -> Sequence[_Result]:
         storable = [admission for admission in admissions if admission.notifications]
-        taken = await self._add(storable) if storable else ()
+        hold = self._publisher.hold
+        taken = await self._add(storable, hold) if storable else ()
         kept = {id(each): answer for each, answer in zip(storable, taken, strict=True)}
         stored = [each for each in storable if not kept[id(each)]]
-        publication = asyncio.create_task(self._publish(stored), context=Context())
-        self._publications.add(publication)
-        publication.add_done_callback(self._publications.discard)
+        publication = self._publication(stored, is_ours=bool(hold))
         return [self._result(each, kept.get(id(each)), publication) for each in admissions]
 
-    async def _add(self, admissions: Sequence[Admission]) -> Sequence[StoredAnswer | None]:
+    def _publication(
+        self, stored: Sequence[Admission], *, is_ours: bool
+    ) -> asyncio.Task[Mapping[int, bytes]]:
+        task = asyncio.create_task(self._publish(stored, is_ours=is_ours), context=Context())
+        running = {
+            (each.submission.key.caller, each.submission.key.key): _Stored(each, task)
+            for each in stored
+            if each.submission.key
+        }
+        self._in_publication |= running
+        self._publications.add(task)
+        task.add_done_callback(lambda _: self._end(task, running))
+        return task
+
+    def _end(self, publication: asyncio.Task[Mapping[int, bytes]], names: Iterable[_Name]) -> None:
+        self._publications.discard(publication)
+        for name in names:
+            self._in_publication.pop(name, None)
+
+    async def _add(self, admissions: Sequence[Admission], hold: timedelta) -> Sequence[StoredAnswer | None]:
         try:
             taken = await self._store.add_many(
                 [each.acceptance() for each in admissions],
                 keep_answers=self._keep_answers,
-                hold=self._publisher.hold,
+                hold=hold,
             )
         except BaseException:
             await self._give_back(one for each in admissions for one in each.notifications)
@@ -284,12 +311,13 @@ class Accept:
             with suppress(UnavailableError):
                 await self._limiter.give_back_many(users)
 
-    async def _publish(self, stored: Sequence[Admission]) -> Mapping[int, bytes]:
+    async def _publish(self, stored: Sequence[Admission], *, is_ours: bool) -> Mapping[int, bytes]:
+        """Publish what is held for us; what is not, the relay may have taken already."""
         for each in stored:
             for one in each.notifications:
                 self._metrics.accepted(one.channel_type)
         due = [one for each in stored for one in each.notifications if is_due(one)]
-        queued = await self._publisher.publish(due)
+        queued = await self._publisher.publish(due) if is_ours else frozenset[NotificationId]()
         if len(queued) == len(due):
             return {}
         return await self._correct([each for each in stored if each.promised is Status.QUEUED], queued)
@@ -307,7 +335,7 @@ class Accept:
         try:
             async with asyncio.timeout(CORRECTION_PATIENCE.total_seconds()):
                 await self._store.correct_answers(kept)
-        except (TimeoutError, UnavailableError) as error:
+        except Exception as error:  # it is stored, and that is what the answer says
             log.warning("answers_not_corrected", count=len(kept), error=type(error).__name__)
         return answers
 
@@ -318,5 +346,10 @@ class Accept:
         publication: asyncio.Task[Mapping[int, bytes]],
     ) -> _Result:
         if kept and admission.submission.key:
-            return self._replay(admission.submission.key, kept) or RequestInProgressError()
+            key = admission.submission.key
+            return self._replay(key, kept, self._in_publication) or RequestInProgressError()
         return _Stored(admission, publication)
+
+
+async def _told(result: Accepted | _Stored) -> Accepted:
+    return await result.accepted() if isinstance(result, _Stored) else result

@@ -150,7 +150,7 @@ class Deliver:
                 return
             claims, asked_at = claimed
             more = len(claims) == free
-            slots.take(len(claims))
+            slots.take(len(claims) + len(parcel.letters))
             work = [self._deliver(claim, settlements, asked_at) for claim in claims]
             tasks.create_task(self._work_off(parcel, work, slots))
 
@@ -172,7 +172,9 @@ class Deliver:
             for each in work:
                 deliveries.create_task(each).add_done_callback(slots.give_back)
             if parcel.letters:
-                deliveries.create_task(self._take_in(parcel.letters))
+                taking_in = deliveries.create_task(self._take_in(parcel.letters))
+                for _ in parcel.letters:
+                    taking_in.add_done_callback(slots.give_back)
         await self._broker.settled(parcel)
 
     async def _take_in(self, letters: Sequence[Letter]) -> None:

@@ -1,5 +1,6 @@
 """Makes something of the messages that other producers put into our queues, or parks them."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 
@@ -14,10 +15,12 @@ from notification_service.domain.events import Buried, Letter, ParkedLetter, Unr
 from notification_service.domain.notification import Draft, Reason, Trail
 from notification_service.domain.sign_in_alert import sign_in_alert
 from notification_service.observability.metrics import Metrics
+from notification_service.observability.tracing import valid_traceparent
 from notification_service.ports import Broker, DeadLetterStore
 
 CALLER = "broker"
-"""In whose name letters are accepted: their names are its idempotency keys."""
+"""In whose name letters are accepted: what identifies them are its idempotency keys."""
+LONGEST_CORRELATION_ID = 128
 
 log = structlog.get_logger(__name__)
 
@@ -40,10 +43,15 @@ class Intake:
         A letter that comes again is recognised by its name. Raises an `UnavailableError` when something can't
         be written down now.
         """
-        answers = [await self._take_in(letter) for letter in letters]
-        parked = [answer for answer in answers if answer]
-        if not parked:
-            return
+        answers = await asyncio.gather(*map(self._take_in, letters), return_exceptions=True)
+        parked = [answer for answer in answers if isinstance(answer, ParkedLetter)]
+        if parked:
+            await self._park(parked)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+
+    async def _park(self, parked: Sequence[ParkedLetter]) -> None:
         await self._dead_letters.park(parked)
         for each in parked:
             self._metrics.failed(each.reason)
@@ -83,14 +91,27 @@ def _draft_of(letter: Letter) -> Draft:
 
 
 def _submission(letter: Letter, draft: Draft) -> Submission:
-    identity = letter.correlation_id or hashlib.sha256(letter.name.encode()).hexdigest()[:32]
+    identity = _usable(letter.correlation_id) or letter.identity[:32]
     return Submission(
         drafts=(draft,),
-        trail=Trail(request_id=identity, correlation_id=identity, traceparent=letter.traceparent),
+        trail=Trail(
+            request_id=identity,
+            correlation_id=identity,
+            traceparent=valid_traceparent(letter.traceparent),
+        ),
         render=lambda _: b"",
         status_code=202,
-        key=IdempotencyKey(caller=CALLER, key=letter.name, fingerprint=hashlib.sha256(letter.body).digest()),
+        key=IdempotencyKey(
+            caller=CALLER, key=letter.identity, fingerprint=hashlib.sha256(letter.body).digest()
+        ),
     )
+
+
+def _usable(correlation_id: str | None) -> str | None:
+    """As one that comes over HTTP: 1 to 128 visible ASCII characters, else there is none."""
+    if not correlation_id or len(correlation_id) > LONGEST_CORRELATION_ID:
+        return None
+    return correlation_id if all("!" <= each <= "~" for each in correlation_id) else None
 
 
 def _buried(parked: ParkedLetter) -> Buried:

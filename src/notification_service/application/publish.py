@@ -16,6 +16,8 @@ PATIENCE = timedelta(seconds=1)
 """How long a caller waits for the broker; then what it sent is the relay's."""
 HOLD = timedelta(seconds=2)
 """How long the relay leaves what was just stored to us: a publication and the time to write it down."""
+LONGEST_PAUSE = timedelta(seconds=30)
+"""How long a broker is left alone that answers questions and yet takes nothing."""
 MARK_PATIENCE = timedelta(seconds=10)
 LARGEST_MARK = 100
 """Publications that are marked as queued by one transaction."""
@@ -35,6 +37,7 @@ class Publisher:
         self._outbox = outbox
         self._trust = trust
         self._is_well = True
+        self._pause = PATIENCE
         self._tasks = set[asyncio.Task[None]]()
         self._marks: Batcher[Sequence[Notification], None] = Batcher(
             self._mark, largest=LARGEST_MARK, capacity=10_000, patience=MARK_PATIENCE
@@ -79,6 +82,7 @@ class Publisher:
             self._tell(stored, type(error).__name__)
             self._leave_alone()
             return frozenset()
+        self._pause = PATIENCE
         if lacking := [each for each in stored if each.id not in confirmed]:
             self._tell(lacking, "not confirmed")
         if self.stored_as is Status.PENDING and confirmed:
@@ -101,8 +105,10 @@ class Publisher:
             self._start(self._wait_until_well(), name=_PROBE)
 
     async def _wait_until_well(self) -> None:
+        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
         while not self._is_well:
-            await asyncio.sleep(PATIENCE.total_seconds())
+            await asyncio.sleep(pause.total_seconds())
+            pause = PATIENCE
             try:
                 async with asyncio.timeout(PATIENCE.total_seconds()):
                     await self._broker.check()

@@ -54,7 +54,7 @@ class Relay:
             await _pause(INTERVAL.total_seconds(), stopping)
 
     async def publish_due(self, stopping: asyncio.Event) -> int:
-        """Publish everything that is due and that nobody holds; return how many the queue took."""
+        """Publish everything that is due and that nobody holds; return how many were taken for it."""
         if self._is_away:
             await self._broker.check()
             self._is_away = False
@@ -63,9 +63,9 @@ class Relay:
             began = monotonic()
             taken = await self._publish_some()
             published += taken
+            await _pause(began + taken / PER_SECOND - monotonic(), stopping)
             if taken < BATCH:
                 break
-            await _pause(began + BATCH / PER_SECOND - monotonic(), stopping)
         return published
 
     async def recover(self, stopping: asyncio.Event) -> None:
@@ -86,6 +86,7 @@ class Relay:
             pass
 
     async def _publish_some(self) -> int:
+        """How many were taken; none when the broker failed."""
         taken = await self._outbox.take(limit=BATCH, hold=HOLD)
         if not taken:
             return 0
@@ -100,7 +101,7 @@ class Relay:
         await self._outbox.mark_queued([each for each in taken if each.id in confirmed], trust=self._trust)
         if lacking := [each for each in taken if each.id not in confirmed]:
             log.warning("not_confirmed", count=len(lacking), remedy="look at the broker's queues and its log")
-        return len(confirmed)
+        return len(taken)
 
     async def _guarded(self, step: Callable[[], Awaitable[object]]) -> None:
         try:

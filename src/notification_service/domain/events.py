@@ -1,5 +1,6 @@
 """What travels through a broker: our own event, and what other producers put into our queues."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,11 @@ class Letter:
     key: bytes | None = None
     correlation_id: str | None = None
     traceparent: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """The name as any store keeps it: 64 visible ASCII characters, whatever another producer chose."""
+        return hashlib.sha256(self.name.encode(errors="surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +96,14 @@ def read_event(body: bytes) -> Event:
     """Read our own event; raises `UnreadableEventError` for everything else, whatever it holds."""
     event = read_object(body)
     if event.get("version") != VERSION or event.get("event_type") != QUEUED:
-        raise UnreadableEventError
+        raise UnreadableEventError("the message is no event of this version")
     channel = event.get("channel")
     if channel not in CHANNEL_TYPES:
-        raise UnreadableEventError
+        raise UnreadableEventError("the event names no channel")
     try:
         notification_id = UUID(event["notification_id"])
     except (KeyError, ValueError, AttributeError, TypeError):
-        raise UnreadableEventError from None
+        raise UnreadableEventError("the event names no notification") from None
     return Event(notification_id=NotificationId(notification_id), channel=channel)
 
 

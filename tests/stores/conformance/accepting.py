@@ -250,3 +250,54 @@ class AcceptingConformance:
         product, version = line.split()[:2]
         assert product in {"SQLite", "PostgreSQL"}
         assert version[0].isdigit()
+
+
+class AnsweringLaterConformance:
+    """`add_many` with a hold, and `correct_answers`."""
+
+    async def test_what_is_held_is_taken_by_no_relay_until_the_hold_ends(self, house: House) -> None:
+        one = acceptance(status=Status.PENDING)
+        hold = timedelta(milliseconds=150)
+        await house.store.add_many([one], keep_answers=AN_HOUR, hold=hold)
+        assert list(await house.outbox.take(limit=10, hold=AN_HOUR)) == []
+
+        await asyncio.sleep(0.25)
+
+        assert list(await house.outbox.take(limit=10, hold=AN_HOUR)) == list(one.notifications)
+
+    async def test_without_a_hold_a_relay_takes_it_at_once(self, house: House) -> None:
+        one = acceptance(status=Status.PENDING)
+        await house.store.add_many([one], keep_answers=AN_HOUR)
+
+        assert list(await house.outbox.take(limit=10, hold=AN_HOUR)) == list(one.notifications)
+
+    async def test_only_what_is_pending_and_due_is_held(self, house: House) -> None:
+        later = house.store.now() + AN_HOUR
+        scheduled = acceptance(status=Status.PENDING, due_at=later)
+        queued = acceptance(status=Status.QUEUED)
+        await house.store.add_many([scheduled, queued], keep_answers=AN_HOUR, hold=AN_HOUR)
+
+        rows = [await house.row(one.id) for each in (scheduled, queued) for one in each.notifications]
+
+        assert [row.lease_until for row in rows] == [None, None]
+
+    async def test_a_corrected_answer_is_what_repeats_get(self, house: House) -> None:
+        for name in ("a", "b", "c"):
+            await house.add_with_key(a_key(name), body=b"first")
+        corrected = StoredAnswer(fingerprint=b"same", status_code=202, body=b"\x00corrected")
+
+        await house.store.correct_answers([(a_key("c"), corrected), (a_key("a"), corrected)])
+
+        found = await house.store.find_answers([a_key(name) for name in ("a", "b", "c")])
+        assert [each.body if each else None for each in found] == [corrected.body, b"first", corrected.body]
+        assert await house.add_with_key(a_key("a")) == corrected
+
+    async def test_what_is_not_kept_or_is_another_requests_is_not_corrected(self, house: House) -> None:
+        await house.add_with_key(a_key("theirs", fingerprint=b"theirs"), body=b"theirs")
+        mine = StoredAnswer(fingerprint=b"same", status_code=202, body=b"mine")
+
+        await house.store.correct_answers([(a_key("theirs"), mine), (a_key("unknown"), mine)])
+        await house.store.correct_answers([])
+
+        found = await house.store.find_answers([a_key("theirs"), a_key("unknown")])
+        assert [each.body if each else None for each in found] == [b"theirs", None]

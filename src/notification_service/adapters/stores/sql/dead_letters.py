@@ -63,7 +63,7 @@ class SqlDeadLetters:
 
     async def park(self, letters: Sequence[ParkedLetter]) -> None:
         """See `DeadLetterStore.park`: a letter's name is remembered like a request's idempotency key."""
-        named = {each.letter.name: each for each in letters}
+        named = {each.letter.identity: each for each in letters}
         if not named:
             return
         insert = postgres_insert if self._database.is_postgres else sqlite_insert
@@ -110,7 +110,7 @@ def _parked(parked: ParkedLetter, now: datetime) -> dict[str, Any]:
         "source": letter.source,
         "body": body.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}"),
         "truncated": len(letter.body) > len(body),
-        "correlation_id": letter.correlation_id,
+        "correlation_id": letter.correlation_id and _printable(letter.correlation_id),
     }
     return {
         "id": uuid7(),
@@ -123,6 +123,11 @@ def _parked(parked: ParkedLetter, now: datetime) -> dict[str, Any]:
         "dead_at": now,
         "payload": payload,
     }
+
+
+def _printable(text: str) -> str:
+    """What a database takes, whatever another producer wrote."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _matching(query: Select[Any], where: DeadLetterFilter) -> Select[Any]:
