@@ -111,6 +111,10 @@ class Metrics:
         self._oldest_due.set(oldest_due_seconds)
         self._dead_letters.set(dead_letters)
 
+    def set_oldest_status_event(self, seconds: float) -> None:
+        """Show for how long the longest waiting status event has waited."""
+        self._oldest_status_event.set(seconds)
+
     def http_answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and time one HTTP answer; `route` is the template, never the path as it was sent."""
         verb = method if method in METHODS else "OTHER"
@@ -172,6 +176,7 @@ class Metrics:
         self._sending = gauge("notifications_sending", "Claimed by a worker")
         self._oldest_due = gauge("notifications_oldest_due_seconds", "Wait of the longest due")
         self._dead_letters = gauge("dead_letters", "Dead letters nobody has redriven")
+        self._oldest_status_event = gauge("status_events_oldest_seconds", "Wait of the oldest status event")
 
     def _http(self) -> None:
         requests = Counter(

@@ -22,6 +22,8 @@ STATEMENT_TIMEOUT = timedelta(seconds=15)
 OUTAGES = ("08", "25006", "40", "53", "55P03", "57")
 # wrong user or password, no such database: people mend it while we wait
 REFUSED = ("28", "3D000")
+KEEP_STATUS_EVENTS = {"ns.status_events": "on"}
+"""The setting of a connection that the trigger of status events looks at."""
 ONE_THAT_LISTENS = 1
 """A connection that hears of due work is not there for anything else."""
 
@@ -40,15 +42,19 @@ class Database:
         pool_size: int,
         statement_timeout: timedelta | None = STATEMENT_TIMEOUT,
         is_open: bool = True,
+        status_events: bool = False,
     ) -> None:
         """Take a SQLAlchemy URL with an async driver. Nothing is connected yet.
 
-        One that is not open has to be opened before anything else is asked of it.
+        One that is not open has to be opened before anything else is asked of it. With `status_events` what
+        becomes of notifications is kept for other systems, on PostgreSQL.
         """
         self.is_postgres = make_url(url).get_backend_name() == "postgresql"
         connections = pool_size + ONE_THAT_LISTENS
         self.engine = (
-            _postgres(url, connections, statement_timeout) if self.is_postgres else _sqlite(url, connections)
+            _postgres(url, connections, statement_timeout, KEEP_STATUS_EVENTS if status_events else {})
+            if self.is_postgres
+            else _sqlite(url, connections)
         )
         # SQLite has one writer: a pool of one connection makes this process's writers take turns.
         self._writer = self.engine if self.is_postgres else _sqlite_writer(url)
@@ -161,7 +167,9 @@ def _monotonic() -> datetime:
     return datetime.fromtimestamp(time.monotonic(), UTC)
 
 
-def _postgres(url: str, pool_size: int, statement_timeout: timedelta | None) -> AsyncEngine:
+def _postgres(
+    url: str, pool_size: int, statement_timeout: timedelta | None, settings: dict[str, str]
+) -> AsyncEngine:
     engine = create_async_engine(
         url,
         pool_size=pool_size,
@@ -171,7 +179,7 @@ def _postgres(url: str, pool_size: int, statement_timeout: timedelta | None) -> 
         connect_args={
             "timeout": CONNECT_TIMEOUT.total_seconds(),
             "command_timeout": statement_timeout and statement_timeout.total_seconds(),
-            "server_settings": {"application_name": "notification-service", "jit": "off"},
+            "server_settings": {"application_name": "notification-service", "jit": "off"} | settings,
         },
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)

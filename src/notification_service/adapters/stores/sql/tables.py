@@ -246,3 +246,21 @@ mailbox_messages = Table(
     Index("ix_mailbox_messages_user", "user_id", "id"),
     Index("ix_mailbox_messages_notification", "notification_id"),
 )
+
+# On PostgreSQL a trigger on `notifications` fills it, on connections that say `ns.status_events` is on.
+status_events = Table(
+    "status_events",
+    metadata,
+    Column("id", identity(), primary_key=True, autoincrement=True),
+    Column("event_type", String(64), nullable=False),
+    Column("notification_id", Uuid(), nullable=False),
+    Column("user_id", String(255), nullable=False),
+    Column("channel", String(32), nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("status_reason", String(32)),
+    Column("retry_count", Integer(), nullable=False),
+    Column("reference", String(255)),
+    Column("occurred_at", UtcDateTime(), nullable=False),
+    Column("correlation_id", String(128), nullable=False),
+    Column("traceparent", String(64)),
+)

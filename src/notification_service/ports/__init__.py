@@ -1,6 +1,6 @@
-"""Every port on one page: what the application needs from the outside, and what each guarantees.
+"""The ports: what the application needs from the outside, and what each guarantees.
 
-Each sentence of a method's docstring is a test in the port's conformance suite.
+Each sentence of a method's docstring is a test in the port's conformance suite. More are in `announcing`.
 """
 
 from collections.abc import Collection, Iterable, Sequence
