@@ -161,10 +161,6 @@ def test_only_sms_is_held_when_its_ending_is_unknown(monkeypatch: pytest.MonkeyP
             {"DATABASE_URL": "mysql://u:geheim@h/d"},
             "DATABASE_URL: must begin with postgresql:// or postgres:// or sqlite://",
         ),
-        (
-            {"NS_STATUS_EVENTS": "true"},
-            "NS_STATUS_EVENTS: needs a broker that others can read; leave it false",
-        ),
     ],
 )
 def test_a_wrong_value_is_told_with_its_remedy(

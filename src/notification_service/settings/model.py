@@ -9,7 +9,7 @@ from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from notification_service.settings import kafka, secret_keys, urls
+from notification_service.settings import kafka, secret_keys, status_events, urls
 from notification_service.settings.fields import LONGEST_RETRY_WAIT, PREFIX, variables_of
 from notification_service.settings.sections import (
     Brokers,
@@ -220,12 +220,15 @@ class Settings(Telemetry, Limits, Security, Providers, Delivery, Brokers, Stores
             "NS_SIMULATED_TRANSIENT_SHARE and NS_SIMULATED_PERMANENT_SHARE: must not exceed 1 together": (
                 self.simulated_transient_share + self.simulated_permanent_share > 1
             ),
-            "NS_STATUS_EVENTS: needs a broker that others can read; leave it false": self.status_events,
             "NS_GOOGLE_CLIENT_ID and NS_GOOGLE_CLIENT_SECRET: set both or neither": (
                 (self.google_client_id is None) != (self.google_client_secret is None)
             ),
         }
-        return [*(problem for problem, applies in checks.items() if applies), *kafka.conflicts(self)]
+        return [
+            *(problem for problem, applies in checks.items() if applies),
+            *kafka.conflicts(self),
+            *status_events.conflicts(self),
+        ]
 
     def _doubling(self) -> tuple[timedelta, ...]:
         waits = (timedelta(seconds=2 ** min(number, 20)) for number in range(1, max(self.max_retries, 1) + 1))

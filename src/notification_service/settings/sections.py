@@ -16,6 +16,7 @@ from notification_service.settings.fields import (
 )
 from notification_service.settings.kafka import Addresses, Topic, Topics
 from notification_service.settings.secret_keys import private_folder
+from notification_service.settings.status_events import TopicOrExchange
 from notification_service.settings.urls import sqlite_url
 
 type LogLevel = Literal["debug", "info", "warning", "error", "critical"]
@@ -179,7 +180,12 @@ class Brokers(BaseModel):
         max_length=64,
         pattern=r"^[A-Za-z0-9._-]*$",
     )
-    status_events: bool = setting(False, "Publish `notification.sent`, `.failed`, … for other systems")
+    status_events: TopicOrExchange | None = setting(
+        None,
+        "The topic or exchange where other systems learn what became of notifications "
+        "(`notification.sent`, `.failed`, …); needs PostgreSQL, and the same value in every process",
+        shown="off",
+    )
 
 
 class Delivery(BaseModel):
