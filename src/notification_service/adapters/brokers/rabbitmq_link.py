@@ -13,9 +13,15 @@ from aio_pika import Connection
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.connection import make_url
 from aio_pika.exceptions import AMQPConnectionError, AuthenticationError
-from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed, ProbableAuthenticationError
+from aiormq.exceptions import (
+    ChannelAccessRefused,
+    ConnectionNotAllowed,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
 from pamqp.common import FieldTable
 
+from notification_service.adapters.brokers.rabbitmq_properties import read_what_can_be_read
 from notification_service.adapters.brokers.rabbitmq_topology import QueueDiffersError, Topology
 
 HEARTBEAT = 2
@@ -26,6 +32,14 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 0.8
 """Seconds between two attempts: what waits should go out within a second of the server's return."""
 PAUSE_AFTER_REFUSAL = 10.0
 """Seconds before asking again for what a person has to change first."""
+REFUSALS = (
+    QueueDiffersError,
+    AuthenticationError,
+    ProbableAuthenticationError,
+    ConnectionNotAllowed,
+    InvalidFrameError,
+    ChannelAccessRefused,
+)
 NOT_YET = "RabbitMQ is not connected yet; try again shortly"
 
 log = structlog.get_logger(__name__)
@@ -112,6 +126,7 @@ class Link:
         """Begin to connect."""
         for library in ("aio_pika", "aiormq"):  # they repeat, with tracebacks, what is said here once
             logging.getLogger(library).setLevel(logging.CRITICAL)
+        read_what_can_be_read()
         self._task = asyncio.create_task(self._keep())
         return self
 
@@ -163,8 +178,8 @@ def explain(error: BaseException) -> str:
             told = str(error)
         case ProbableAuthenticationError() | AuthenticationError():
             told = "RabbitMQ refuses this user or password; correct NS_RABBITMQ_URL"
-        case ConnectionNotAllowed():
-            told = f"RabbitMQ does not let this user into the virtual host ({error}); correct NS_RABBITMQ_URL"
+        case ConnectionNotAllowed() | InvalidFrameError():  # what aiormq makes of the refusal
+            told = "RabbitMQ does not let this user into the virtual host of NS_RABBITMQ_URL; correct either"
         case ChannelAccessRefused():
             told = f"the user of NS_RABBITMQ_URL needs the right to configure, write and read ({error})"
         case TimeoutError():
@@ -179,6 +194,4 @@ def explain(error: BaseException) -> str:
 
 
 def _refused(error: Exception) -> bool:
-    return isinstance(
-        error, QueueDiffersError | AuthenticationError | ConnectionNotAllowed | ChannelAccessRefused
-    )
+    return isinstance(error, REFUSALS)

@@ -25,8 +25,8 @@ from notification_service.domain.notification import (
 
 JSON = "application/json"
 PERSISTENT = 2
-COPIES = ("CC", "BCC")
-"""Headers by which RabbitMQ would put a copy into further queues."""
+NOT_COPIED = ("CC", "BCC", "x-delivery-count")
+"""Headers by which RabbitMQ would put a copy into further queues, and its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ def named_copy(message: DeliveredMessage, *, queue: str, name: str) -> Outgoing:
     properties.delivery_mode = PERSISTENT
     properties.user_id = None
     properties.headers = {
-        key: value for key, value in (properties.headers or {}).items() if key not in COPIES
+        key: value for key, value in (properties.headers or {}).items() if key not in NOT_COPIED
     }
     return Outgoing(exchange="", routing_key=queue, body=message.body, properties=properties)
 

@@ -27,6 +27,7 @@ class Publisher:
         """Use a channel with confirms on this line."""
         self._line = line
         self._channel = channel
+        self._returned = False
 
     @classmethod
     async def on(cls, line: Line) -> "Publisher":
@@ -39,7 +40,10 @@ class Publisher:
             raise BrokerUnavailableError(
                 "RabbitMQ confirms nothing at the moment; look at its alarms and log"
             )
-        return await _within(CONFIRMED_WITHIN, [self._confirmed(each) for each in messages])
+        confirmed = await _within(CONFIRMED_WITHIN, [self._confirmed(each) for each in messages])
+        if self._returned:  # a queue is gone: on a new line all is declared anew
+            self._line.give_up(ConnectionError("a message was returned"))
+        return confirmed
 
     async def _confirmed(self, message: Outgoing) -> bool:
         try:
@@ -53,7 +57,7 @@ class Publisher:
             )
         except PublishError:
             log.error("message_unroutable", routing_key=message.routing_key)  # noqa: TRY400 - its text is the message
-            self._line.give_up(ConnectionError("a message was returned"))  # so all is declared anew
+            self._returned = True
             return False
         except DeliveryError:
             log.warning("message_refused", routing_key=message.routing_key)
