@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from enum import StrEnum
 
+from notification_service.application.announce import Announce
 from notification_service.application.deliver import Deliver
 from notification_service.application.relay import Relay
 from notification_service.application.sweep import Sweep
@@ -16,17 +17,20 @@ class Duty(StrEnum):
     ALL = "all"
     DELIVER = "deliver"
     RELAY = "relay"
-    """Publish, sweep, put right: everything but deliver."""
+    """Publish, sweep, put right, announce: everything but deliver."""
 
 
 class Worker:
     """Any number may run on one store, each for all channels or some."""
 
-    def __init__(self, *, deliver: Deliver, relay: Relay | None, sweep: Sweep) -> None:
+    def __init__(
+        self, *, deliver: Deliver, relay: Relay | None, sweep: Sweep, announce: Announce | None = None
+    ) -> None:
         """Put them together; `relay` is None where the store itself is the queue."""
         self._deliver = deliver
         self._relay = relay
         self._sweep = sweep
+        self._announce = announce
 
     @property
     def channels(self) -> frozenset[ChannelType]:
@@ -49,3 +53,5 @@ class Worker:
                 tasks.create_task(self._sweep.run(stopping=stopping))
             if duty is not Duty.DELIVER and self._relay:
                 tasks.create_task(self._relay.run(stopping=stopping))
+            if duty is not Duty.DELIVER and self._announce:
+                tasks.create_task(self._announce.run(stopping=stopping))

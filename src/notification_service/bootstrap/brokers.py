@@ -43,6 +43,7 @@ def _kafka(settings: Settings, channels: frozenset[ChannelType]) -> Broker:
         dlq_topic=settings.kafka_dlq_topic,
         partitions=settings.kafka_partitions,
         replication=settings.kafka_replication,
+        status_topic=settings.status_events,
     )
 
 

@@ -22,9 +22,11 @@ from notification_service.adapters.stores.sql.outbox import SqlOutbox
 from notification_service.adapters.stores.sql.people import SqlSessions, SqlUsers
 from notification_service.adapters.stores.sql.postgres import PostgresStore
 from notification_service.adapters.stores.sql.sqlite import SqliteStore
+from notification_service.adapters.stores.sql.status_events import SqlStatusEvents
 from notification_service.adapters.stores.sql.wakeups import SqlWakeups
 from notification_service.adapters.tokens.jwt import JwtTokens
 from notification_service.application.accept import Accept
+from notification_service.application.announce import Announce
 from notification_service.application.batcher import Batcher
 from notification_service.application.deliver import Deliver, Pace
 from notification_service.application.health import Health
@@ -53,6 +55,7 @@ from notification_service.ports import (
     SessionStore,
     Tokens,
 )
+from notification_service.ports.announcing import Announcer
 from notification_service.settings import Settings
 
 WAIT_FOR_DATABASE = timedelta(seconds=1)
@@ -129,7 +132,12 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             _opened(
-                Database(settings.async_database_url, pool_size=settings.database_pool_size, is_open=False)
+                Database(
+                    settings.async_database_url,
+                    pool_size=settings.database_pool_size,
+                    is_open=False,
+                    status_events=settings.status_events is not None,
+                )
             )
         )
         wakeups = SqlWakeups(database)
@@ -178,6 +186,11 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
             random=random.random,
         )
         relay = Relay(outbox=outbox, broker=broker, trust=trust, metrics=metrics)
+        announce = (
+            Announce(events=SqlStatusEvents(database), announcer=broker, metrics=metrics)
+            if settings.status_events and isinstance(broker, Announcer)
+            else None
+        )
         is_remote = broker.accepts_as is Status.PENDING
         yield Service(
             settings=settings,
@@ -194,7 +207,9 @@ async def open_service(settings: Settings) -> AsyncGenerator[Service]:
             people=People(
                 users=SqlUsers(database), sessions=sessions, hasher=Argon2Passwords(), patience=Patience()
             ),
-            worker=Worker(deliver=deliver, relay=relay if is_remote else None, sweep=sweep),
+            worker=Worker(
+                deliver=deliver, relay=relay if is_remote else None, sweep=sweep, announce=announce
+            ),
             sweep=sweep,
             health=Health(
                 needed={"database": store.check} | ({} if settings.rate_limit_fail_open else limited),

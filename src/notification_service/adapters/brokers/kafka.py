@@ -17,6 +17,7 @@ from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import BrokerUnavailableError, NotificationServiceError
 from notification_service.domain.events import Buried, Parcel, write_event
 from notification_service.domain.notification import Notification, NotificationId, Status
+from notification_service.domain.status_events import StatusEvent, write_status_event
 
 CHANNEL = "{channel}"
 """In the topic's name it stands for the channel, and gives each channel a topic of its own."""
@@ -48,9 +49,13 @@ class KafkaBroker:
         dlq_topic: str,
         partitions: int,
         replication: int,
+        status_topic: str | None = None,
         group: str = "notification-worker",
     ) -> None:
-        """`channels` are those that the workers of this deployment serve together."""
+        """`channels` are those that the workers of this deployment serve together.
+
+        `status_topic` is where status events go, if anywhere.
+        """
         self._topics: Mapping[ChannelType, str] = {
             channel: topic.replace(CHANNEL, channel) for channel in sorted(channels)
         }
@@ -60,7 +65,8 @@ class KafkaBroker:
         self._group = group
         self._outage = Outage()
         self._admin = KafkaAdmin(access, group=group, partitions=partitions, replication=replication)
-        topics = [*self._topics_of(channels), dlq_topic]
+        self._status_topic = status_topic
+        topics = [*self._topics_of(channels), dlq_topic, *([status_topic] if status_topic else [])]
         self._publisher = KafkaPublisher(access, self._admin, self._outage, topics=topics)
         self._publishing: asyncio.Task[None] | None = None
         self._inbox = Inbox(self._channel_of)
@@ -142,6 +148,12 @@ class KafkaBroker:
         if len(await self._publisher.write(records)) < len(records):
             raise BrokerUnavailableError
 
+    async def announce(self, events: Sequence[StatusEvent]) -> frozenset[int]:
+        """See `Announcer.announce`: those of one notification keep to one partition."""
+        if self._status_topic is None:
+            raise RuntimeError("announce() needs a topic of status events")
+        return await self._publisher.write([_announcement(each, self._status_topic) for each in events])
+
     async def check(self) -> str:
         """See `Broker.check`: the cluster answers and can be written to."""
         line = await self._admin.cluster(deadline=CHECK_DEADLINE)
@@ -168,6 +180,12 @@ class KafkaBroker:
                 *_headers(trail.correlation_id, trail.traceparent),
             ],
         )
+
+
+def _announcement(event: StatusEvent, topic: str) -> Record[int]:
+    headers = _headers(event.correlation_id, event.traceparent)
+    key = str(event.notification_id).encode()
+    return Record(event.sequence, topic, key, write_status_event(event), headers)
 
 
 def _headers(correlation_id: str | None, traceparent: str | None) -> list[Header]:
