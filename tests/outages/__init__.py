@@ -1,1 +1,1 @@
-"""Each dependency missing, lost, hanging and failing over, as callers and operators of real processes see it."""
+"""Each dependency missing, lost, hanging and failing over, as callers and operators see it from outside."""

@@ -80,14 +80,16 @@ class Stand:
     settings: dict[str, str]
     processes: list[ServiceProcess] = field(default_factory=list)
 
-    def launch(self, program: str, *arguments: str, plant: str | None = None, **settings: str) -> ServiceProcess:
+    def launch(
+        self, program: str, *arguments: str, plant: str | None = None, **settings: str
+    ) -> ServiceProcess:
         """Start `app` or `worker`, with more settings; don't wait for it."""
         port = free_port()
         planted = [sys.executable, "-m", "tests.outages.planted", plant, program]
         command = planted if plant else [str(PROGRAMS / program)]
         process = ServiceProcess.start(
             [*command, "--port", str(port), *arguments],
-            settings=self.settings | settings,
+            settings=self.settings | more,
             folder=self.folder,
             log=f"{program}{len(self.processes)}.log",
             port=port,
@@ -95,9 +97,11 @@ class Stand:
         self.processes.append(process)
         return process
 
-    async def start(self, program: str, *arguments: str, plant: str | None = None, **settings: str) -> ServiceProcess:
+    async def start(
+        self, program: str, *arguments: str, plant: str | None = None, **settings: str
+    ) -> ServiceProcess:
         """Start `app` or `worker` and return once it does its work."""
-        process = await self.launch(program, *arguments, plant=plant, **settings).answers()
+        process = await self.launch(program, *arguments, plant=plant, **more).answers()
         started = "api_started" if program == "app" else "worker_started"
         await until(lambda: started in events(process), f"no {started}: {process.last_words()}")
         return process
@@ -172,10 +176,8 @@ def events(process: ServiceProcess) -> list[str]:
 
 def lines(process: ServiceProcess, event: str | None = None) -> list[dict[str, Any]]:
     """What a process logged, or its lines of one name."""
-    found = []
-    for line in process.log.read_text(errors="replace").splitlines():
-        if line.startswith("{") and line.endswith("}"):
-            found.append(json.loads(line))
+    text = process.log.read_text(errors="replace")
+    found = [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
     return [line for line in found if event is None or line["event"] == event]
 
 

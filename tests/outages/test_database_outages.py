@@ -43,7 +43,9 @@ async def _arrived(sink: Sink, traffic: Traffic) -> None:
     """Everything that was promised arrives, each once."""
     wanted = set(traffic.accepted.values())
     assert len(wanted) == len(traffic.accepted)
-    await until(lambda: wanted <= set(sink.arrivals), "not delivered", told=lambda: len(wanted - set(sink.arrivals)))
+    await until(
+        lambda: wanted <= set(sink.arrivals), "not delivered", told=lambda: len(wanted - set(sink.arrivals))
+    )
     assert set(sink.arrivals) == wanted
     assert set(sink.arrivals.values()) == {1}
 
@@ -134,7 +136,15 @@ async def test_a_database_that_hangs_holds_nobody_beyond_the_deadline(
                 task.cancel()
         await _arrived(sink, traffic)
 
-        print(traffic.statuses(), "slowest", traffic.slowest, "look", max(each.seconds for each in looks), "reads", max(reads))
+        print(
+            traffic.statuses(),
+            "slowest",
+            traffic.slowest,
+            "look",
+            max(each.seconds for each in looks),
+            "reads",
+            max(reads),
+        )
         took = sorted(each.seconds for each in traffic.refusals())
         print("refusals", len(took), took[len(took) // 2], took[-1])
         assert max(each.seconds for each in looks) < READY_SECONDS

@@ -14,6 +14,13 @@ from notification_service.domain.errors import (
 )
 
 type Flush[Item, Result] = Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
+type Waiting[Item, Result] = tuple[Item, asyncio.Future[Result], float]
+"""An item, where its result goes, and since when it waits."""
+
+STUCK = 1 / 4
+"""Of the patience: while one has waited longer for its turn, new ones are refused at once."""
+LATE = 1 / 2
+"""Of the patience: one that has waited longer is refused, since too little is left for its flush."""
 
 
 class IncompleteFlushError(NotificationServiceError):
@@ -23,20 +30,22 @@ class IncompleteFlushError(NotificationServiceError):
 class Batcher[Item, Result]:
     """Collects what is submitted while a flush runs and flushes it together as soon as that one has ended.
 
-    No timer: alone, an item is flushed at once; under load, batches grow by themselves. A flush returns one
-    result or exception for each item. When it raises instead, its batch is halved until the culprit stands
-    alone, unless the error says that nothing could be reached (`UnavailableError`).
+    No timer: alone, an item is flushed at once; under load, batches grow by themselves. Overloaded, new items
+    are refused while there is still time for those that wait, so that what is begun is finished.
+
+    A flush returns one result or exception for each item. When it raises instead, its batch is halved until
+    the culprit stands alone, unless the error says that nothing could be reached (`UnavailableError`).
     """
 
     def __init__(
         self, flush: Flush[Item, Result], *, largest: int, capacity: int, patience: timedelta
     ) -> None:
-        """Flush at most `largest` items at once, let at most `capacity` wait, give a flush `patience`."""
+        """Flush at most `largest` items at once, let at most `capacity` wait, each for at most `patience`."""
         self._flush = flush
         self._largest = largest
         self._capacity = capacity
         self._patience = patience.total_seconds()
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._waiting: deque[Waiting[Item, Result]] = deque()
         self._runner: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -53,18 +62,23 @@ class Batcher[Item, Result]:
     async def submit(self, item: Item) -> Result:
         """Return the item's own result; raise its own error.
 
-        Raises `OverloadedError` at once when too many wait, and when its flush takes longer than the
-        patience (then nobody knows whether it took effect). A cancelled caller takes its item back unless the
-        item's flush has begun.
+        Raises `OverloadedError` at once when too many wait or nothing moves, and when the patience is over,
+        which begins now (if the item's flush has begun, nobody knows whether it took effect). A cancelled
+        caller takes its item back unless the item's flush has begun.
         """
-        if self._closed or len(self._waiting) >= self._capacity:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._closed or len(self._waiting) >= self._capacity or self._is_stuck(now):
             raise OverloadedError
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        future: asyncio.Future[Result] = loop.create_future()
+        self._waiting.append((item, future, now))
         if self._runner is None:
             # A context of its own: the logs of a flush belong to no single caller.
             self._runner = asyncio.create_task(self._run(), context=Context())
         return await future
+
+    def _is_stuck(self, now: float) -> bool:
+        return bool(self._waiting) and now - self._waiting[0][2] > self._patience * STUCK
 
     async def _run(self) -> None:
         # Between the last look at the deque and clearing the runner nothing awaits: no wake-up can be lost.
@@ -77,20 +91,30 @@ class Batcher[Item, Result]:
         finally:
             self._runner = None
 
-    def _next_batch(self) -> list[tuple[Item, asyncio.Future[Result]]]:
-        batch: list[tuple[Item, asyncio.Future[Result]]] = []
+    def _next_batch(self) -> list[Waiting[Item, Result]]:
+        self._refuse_late()
+        batch: list[Waiting[Item, Result]] = []
         while self._waiting and len(batch) < self._largest:
-            item, future = self._waiting.popleft()
-            if not future.done():
-                batch.append((item, future))
+            waiting = self._waiting.popleft()
+            if not waiting[1].done():
+                batch.append(waiting)
         return batch
 
-    async def _settle(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+    def _refuse_late(self) -> None:
+        latest = asyncio.get_running_loop().time() - self._patience * LATE
+        while self._waiting and self._waiting[0][2] < latest:
+            _fail([self._waiting.popleft()], OverloadedError())
+
+    async def _settle(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        """A flush ends when its oldest item is out of patience; whoever waits meanwhile is younger."""
         if not batch:
             return
+        deadline = batch[0][2] + self._patience
+        # Ending a flush takes time, too: it may have connections to close that hang.
+        giving_up = asyncio.get_running_loop().call_at(deadline, self._give_up, batch)
         try:
-            async with asyncio.timeout(self._patience):
-                results = await self._flush([item for item, _ in batch])
+            async with asyncio.timeout_at(deadline):
+                results = await self._flush([item for item, _, _ in batch])
         except TimeoutError:
             _fail(batch, OverloadedError())
         except UnavailableError as error:
@@ -103,8 +127,14 @@ class Batcher[Item, Result]:
             await self._isolate(batch, error)
         else:
             _answer(batch, results)
+        finally:
+            giving_up.cancel()
 
-    async def _isolate(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]], error: Exception) -> None:
+    def _give_up(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        _fail(batch, OverloadedError())
+        self._refuse_late()
+
+    async def _isolate(self, batch: Sequence[Waiting[Item, Result]], error: Exception) -> None:
         if len(batch) == 1:
             _fail(batch, error)
         else:
@@ -114,12 +144,12 @@ class Batcher[Item, Result]:
 
 
 def _answer[Item, Result](
-    batch: Sequence[tuple[Item, asyncio.Future[Result]]], results: Sequence[Result | Exception]
+    batch: Sequence[Waiting[Item, Result]], results: Sequence[Result | Exception]
 ) -> None:
     if len(results) != len(batch):
         _fail(batch, IncompleteFlushError())
         return
-    for (_, future), result in zip(batch, results, strict=True):
+    for (_, future, _), result in zip(batch, results, strict=True):
         if future.done():  # its caller has gone
             continue
         if isinstance(result, Exception):
@@ -128,8 +158,8 @@ def _answer[Item, Result](
             future.set_result(result)
 
 
-def _fail[Item, Result](batch: Iterable[tuple[Item, asyncio.Future[Result]]], error: Exception) -> None:
-    for _, future in batch:
+def _fail[Item, Result](batch: Iterable[Waiting[Item, Result]], error: Exception) -> None:
+    for _, future, _ in batch:
         if not future.done():
             future.set_exception(error)
 

@@ -1,5 +1,6 @@
 """Connections: how each database is opened, how time is read off it, and what its failures mean to us."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -17,9 +18,11 @@ from notification_service.domain.errors import StoreRefusesError, StoreUnavailab
 
 BUSY_TIMEOUT = timedelta(seconds=10)
 CONNECT_TIMEOUT = timedelta(seconds=5)
-STATEMENT_TIMEOUT = timedelta(seconds=15)
+STATEMENT_TIMEOUT = timedelta(seconds=8)
+"""For waiting for a connection and for all that is done with it; giving up takes up to 2 seconds more."""
 # SQLSTATE classes: connection, read-only, deadlock or serialisation, resources, lock, operator
-OUTAGES = ("08", "25006", "40", "53", "55P03", "57")
+READ_ONLY = "25006"
+OUTAGES = ("08", READ_ONLY, "40", "53", "55P03", "57")
 # wrong user or password, no such database: people mend it while we wait
 REFUSED = ("28", "3D000")
 KEEP_STATUS_EVENTS = {"ns.status_events": "on"}
@@ -52,10 +55,13 @@ class Database:
         self.is_postgres = make_url(url).get_backend_name() == "postgresql"
         connections = pool_size + ONE_THAT_LISTENS
         self.engine = (
-            _postgres(url, connections, statement_timeout, KEEP_STATUS_EVENTS if status_events else {})
+            _postgres(url, connections, KEEP_STATUS_EVENTS if status_events else {})
             if self.is_postgres
             else _sqlite(url, connections)
         )
+        # SQLite waits for locks only, which has a bound of its own; and a thread can't be interrupted.
+        bound = statement_timeout if self.is_postgres else None
+        self._patience = bound.total_seconds() if bound else None
         # SQLite has one writer: a pool of one connection makes this process's writers take turns.
         self._writer = self.engine if self.is_postgres else _sqlite_writer(url)
         self._statements = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -107,29 +113,36 @@ class Database:
     @asynccontextmanager
     async def statement(self) -> AsyncGenerator[AsyncConnection]:
         """A connection on which each statement is a transaction of its own."""
-        engine = self._statements if self.is_postgres else self.engine
         self._require_open()
         with translated():
-            async with engine.connect() as connection:
+            async with self._patient(), self._connected() as connection:
                 yield connection
 
     @asynccontextmanager
     async def listener(self) -> AsyncGenerator[Any]:
         """The driver's own connection, for what only PostgreSQL's driver can do (LISTEN)."""
-        async with self.statement() as connection:
-            raw = await connection.get_raw_connection()
-            try:
-                yield raw.driver_connection
-            finally:
-                await connection.invalidate()  # nobody else may get a connection that listens
+        self._require_open()
+        with translated():
+            async with self._connected() as connection:
+                raw = await connection.get_raw_connection()
+                try:
+                    yield raw.driver_connection
+                finally:
+                    await connection.invalidate()  # nobody else may get a connection that listens
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncConnection]:
         """One transaction, committed when the block ends without an error."""
         self._require_open()
         with translated():
-            async with self._writer.begin() as connection:
+            async with self._patient(), self._writer.begin() as connection:
                 yield connection
+
+    def _connected(self) -> AsyncConnection:
+        return (self._statements if self.is_postgres else self.engine).connect()
+
+    def _patient(self) -> asyncio.Timeout:
+        return asyncio.timeout(self._patience)
 
     def _require_open(self) -> None:
         if not self._is_open:
@@ -167,9 +180,7 @@ def _monotonic() -> datetime:
     return datetime.fromtimestamp(time.monotonic(), UTC)
 
 
-def _postgres(
-    url: str, pool_size: int, statement_timeout: timedelta | None, settings: dict[str, str]
-) -> AsyncEngine:
+def _postgres(url: str, pool_size: int, settings: dict[str, str]) -> AsyncEngine:
     engine = create_async_engine(
         url,
         pool_size=pool_size,
@@ -178,11 +189,11 @@ def _postgres(
         hide_parameters=True,
         connect_args={
             "timeout": CONNECT_TIMEOUT.total_seconds(),
-            "command_timeout": statement_timeout and statement_timeout.total_seconds(),
             "server_settings": {"application_name": "notification-service", "jit": "off"} | settings,
         },
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "handle_error", _leave_standby)
     return engine
 
 
@@ -190,6 +201,12 @@ def _refuse_closed(connection: Any, *_: object) -> None:
     """Have the pool begin anew when the server has hung up on it; costs no question to the server."""
     if connection.driver_connection.is_closed():
         raise InvalidatePoolError
+
+
+def _leave_standby(failure: Any) -> None:
+    """After a fail-over old connections may lead to what only reads now; new ones find the primary."""
+    if str(getattr(failure.original_exception, "sqlstate", "")) == READ_ONLY:
+        failure.is_disconnect = True
 
 
 def _sqlite(url: str, pool_size: int) -> AsyncEngine:
