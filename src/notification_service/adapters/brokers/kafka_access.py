@@ -2,18 +2,23 @@
 
 import asyncio
 import logging
+import ssl
+import time
 from collections.abc import Awaitable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, override
 
 import structlog
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import (
     AuthenticationFailedError,
     GroupAuthorizationFailedError,
+    KafkaConnectionError,
     KafkaError,
+    SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
 )
 from aiokafka.helpers import create_ssl_context
 
@@ -21,12 +26,39 @@ from notification_service.domain.errors import BrokerUnavailableError
 
 CLOSING = timedelta(seconds=2)
 """How long a client may take to say goodbye: without a broker it would never be done."""
+RECENT = timedelta(seconds=10)
 OUTAGES = (KafkaError, OSError, AssertionError)  # TimeoutError is an OSError; aiokafka asserts what it misses
 
 log = structlog.get_logger(__name__)
 
+
+class _Refusals(logging.Handler):
+    """Remembers why no connection came about: aiokafka writes that into its log and raises something else."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._last: tuple[float, Exception] | None = None
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        for each in record.args or ():
+            if isinstance(each, Exception):
+                self._last = (time.monotonic(), each)
+
+    @property
+    def last(self) -> Exception | None:
+        """The reason, unless it is an old one."""
+        if self._last and time.monotonic() - self._last[0] < RECENT.total_seconds():
+            return self._last[1]
+        return None
+
+
 # It tells each failed attempt of each client; one line for each outage is ours to write.
-logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+_refusals = _Refusals()
+_library = logging.getLogger("aiokafka")
+_library.setLevel(logging.ERROR)
+_library.propagate = False
+_library.addHandler(_refusals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +95,17 @@ class KafkaAccess:
 
     def reason(self, error: BaseException) -> str:
         """Say what to do about it."""
+        if type(error) is KafkaConnectionError:
+            error = _refusals.last or error
         match error:
-            case AuthenticationFailedError():
-                return "Kafka refuses this user or password; correct NS_KAFKA_SASL_USERNAME and _PASSWORD"
+            case AuthenticationFailedError() | SaslAuthenticationFailed() | UnsupportedSaslMechanismError():
+                return "Kafka refuses this user; correct NS_KAFKA_SASL_USERNAME, _PASSWORD and _MECHANISM"
             case TopicAuthorizationFailedError() | GroupAuthorizationFailedError():
                 return (
                     "Kafka does not let this user in; let it create, read and write the topics of NS_KAFKA_*"
                 )
+            case ssl.SSLError():
+                return f"TLS with Kafka fails ({error.reason}); correct NS_KAFKA_SSL_*"
             case TimeoutError():
                 return f"Kafka at {self.bootstrap} does not answer"
             case _:
@@ -105,7 +141,21 @@ class Outage:
 
 
 async def bounded(closing: Awaitable[Any], within: timedelta = CLOSING) -> None:
-    """Wait for a client's end, but not for ever, and whatever it has against it."""
-    with suppress(Exception):
-        async with asyncio.timeout(within.total_seconds()):
-            await closing
+    """Wait for a client's end, but not for ever, and whatever comes of it.
+
+    In a task of its own: aiokafka lets the cancelling of its own tasks out of `stop` as if it were ours.
+    """
+    task = asyncio.ensure_future(closing)
+    done, _ = await asyncio.wait([task], timeout=within.total_seconds())
+    if not done:
+        task.cancel()
+    elif not task.cancelled():
+        task.exception()
+
+
+async def close_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Leave the group if that goes quickly; then make sure that nothing of the consumer goes on."""
+    await bounded(consumer.stop())
+    for part in (consumer._coordinator, consumer._fetcher, consumer._client):
+        if part is not None:
+            await bounded(part.close())

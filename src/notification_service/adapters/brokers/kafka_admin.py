@@ -5,16 +5,18 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NoError, TopicAlreadyExistsError, for_code
 
-from notification_service.adapters.brokers.kafka_access import OUTAGES, KafkaAccess, bounded
+from notification_service.adapters.brokers.kafka_access import OUTAGES, KafkaAccess, bounded, close_consumer
 
 DEADLINE = timedelta(seconds=5)
 """For a whole question, connecting included."""
+AGAIN = timedelta(seconds=0.1)
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +42,7 @@ class _Clients:
 
     async def close(self) -> None:
         await bounded(self.admin.close())
-        await bounded(self.reader.stop())
+        await close_consumer(self.reader)
 
 
 class KafkaAdmin:
@@ -78,7 +80,7 @@ class KafkaAdmin:
         async with self._asking() as clients:
             places = await self._make_missing(clients.admin, topics)
             first = await clients.reader.beginning_offsets(places)
-            committed = await clients.admin.list_consumer_group_offsets(self._group, partitions=places)
+            committed = await self._committed(clients.admin, places)
             # The end last: never is more committed than it holds.
             end = await clients.reader.end_offsets(places)
         return {
@@ -110,6 +112,15 @@ class KafkaAdmin:
                 self._clients = clients
             return self._clients
 
+    async def _committed(self, admin: AIOKafkaAdminClient, places: list[TopicPartition]) -> dict[Any, Any]:
+        while True:
+            try:
+                committed = await admin.list_consumer_group_offsets(self._group, partitions=places)
+            except GroupCoordinatorNotAvailableError:  # the first question makes the cluster appoint one
+                await asyncio.sleep(AGAIN.total_seconds())
+            else:
+                return dict(committed)
+
     async def _make_missing(self, admin: AIOKafkaAdminClient, topics: Sequence[str]) -> list[TopicPartition]:
         """Return the partitions of the topics that existed already."""
         # All of them: asked for by name, a cluster may make a missing one after its own fashion.
@@ -127,9 +138,10 @@ class KafkaAdmin:
         answer = await admin.create_topics(new)
         for each in answer.to_object()["topic_errors"]:
             error = for_code(each["error_code"])
-            if each["error_code"] and error is not TopicAlreadyExistsError:
+            if error is NoError:
+                log.info("topic_created", topic=each["topic"], partitions=self._partitions)
+            elif error is not TopicAlreadyExistsError:
                 raise error(each["topic"])
-            log.info("topic_created", topic=each["topic"], partitions=self._partitions)
 
 
 def _known(committed: object) -> int | None:

@@ -11,7 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from notification_service.adapters.brokers.kafka_access import KafkaAccess, Outage, bounded
+from notification_service.adapters.brokers.kafka_access import KafkaAccess, Outage, close_consumer
 from notification_service.adapters.brokers.kafka_admin import Extent, KafkaAdmin
 from notification_service.adapters.brokers.kafka_inbox import Inbox
 from notification_service.domain.errors import BrokerUnavailableError
@@ -77,6 +77,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._paused: set[TopicPartition] = set()
         self._committing = asyncio.Lock()
         self._joining_since: float | None = None
+        self._gone: set[str] = set()
         self._stands: dict[TopicPartition, _Stand] = {}
 
     async def run(self) -> None:
@@ -106,6 +107,8 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Hand out nothing more, wait a while for what is in hand, commit, and let go of everything."""
         self._joining_since = time.monotonic()
+        if self._consumer:
+            self._note_what_is_gone(self._consumer)
         self._inbox.withdraw()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN.total_seconds()):
@@ -117,7 +120,10 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         """Begin at the committed offsets."""
         self._let_go()
         self._joining_since = None
-        log.info("partitions_assigned", count=len(set(assigned)), group=self._group)
+        places = set(assigned)
+        if self._consumer:
+            await self._begin_anew(self._consumer, places)
+        log.info("partitions_assigned", count=len(places), group=self._group)
 
     async def _consume(self) -> None:
         await self._admin.make_missing(self._topics)
@@ -126,8 +132,8 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             async with asyncio.timeout(STUCK.total_seconds()):
                 await consumer.start()
             self._joining_since = time.monotonic()
-            consumer.subscribe(self._topics, listener=self)
             self._consumer = consumer
+            consumer.subscribe(self._topics, listener=self)
             self._outage.reached("consumer")
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._fetch(consumer))
@@ -152,7 +158,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         await self._try_to_commit()
         self._consumer = None
         self._let_go()
-        await _close(consumer)
+        await close_consumer(consumer)
 
     def _let_go(self) -> None:
         self._inbox.clear()
@@ -171,11 +177,23 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         """Go on asking even when everything is full: whoever doesn't ask is put out of the group."""
         while True:
             fetched = await consumer.getmany(timeout_ms=_milliseconds(FETCH_WAIT), max_records=FETCH_RECORDS)
+            self._note_what_is_gone(consumer)
             for place, records in fetched.items():
                 self._inbox.put(place, records)
+            if fetched:
+                self._outage.reached("consumer")
             if full := set(self._inbox.full()) - self._paused:
                 consumer.pause(*full)
                 self._paused |= full
+
+    def _note_what_is_gone(self, consumer: AIOKafkaConsumer) -> None:
+        self._gone.update(each for each in self._topics if not consumer.partitions_for_topic(each))
+
+    async def _begin_anew(self, consumer: AIOKafkaConsumer, assigned: set[TopicPartition]) -> None:
+        """Offsets of a topic that was gone mean nothing, and the cluster may still know the old ones."""
+        if anew := [place for place in assigned if place.topic in self._gone]:
+            await consumer.seek_to_beginning(*anew)
+        self._gone.clear()
 
     # --- commit
 
@@ -254,14 +272,6 @@ async def _position(consumer: AIOKafkaConsumer, place: TopicPartition) -> int | 
         async with asyncio.timeout(0.1):
             return int(await consumer.position(place))
     return None
-
-
-async def _close(consumer: AIOKafkaConsumer) -> None:
-    """Leave the group if that goes quickly; then make sure that nothing of it goes on."""
-    await bounded(consumer.stop())
-    for part in (consumer._coordinator, consumer._fetcher, consumer._client):
-        if part is not None:
-            await bounded(part.close())
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

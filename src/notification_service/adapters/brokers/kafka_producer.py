@@ -86,6 +86,8 @@ class KafkaPublisher:
             finally:
                 self._producer = None
                 self._connected.clear()
+                for flight in list(self._flying):
+                    flight.cancel()
                 await _abandon(producer)
 
     async def write[Name: Hashable](self, records: Sequence[Record[Name]]) -> frozenset[Name]:
@@ -105,10 +107,10 @@ class KafkaPublisher:
                     await asyncio.wait(flights)
         except (*OUTAGES, BrokerUnavailableError) as error:
             failure = error
-        landed = {flight: flight.exception() for flight in flights if flight.done()}
+        landed = {each: each.exception() for each in flights if each.done() and not each.cancelled()}
         safe = frozenset(name for flight, error in landed.items() if not error for name in flights[flight])
         if records and not safe:
-            failure = failure or next(iter(landed.values()))
+            failure = failure or next(iter(landed.values()), None)
             raise self._told(failure or TimeoutError()) from failure
         return safe
 
@@ -221,7 +223,9 @@ def _appended(batch: Any, record: Record[Any]) -> bool:
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
-    """End a producer together with what it holds, which it would otherwise go on sending for ever."""
-    producer._message_accumulator.fail_all(KafkaError("given up"))
-    await bounded(producer.stop())
+    """End a producer together with what it holds, which `stop` would go on sending for ever."""
+    if (sending := producer._sender.sender_task) is not None:
+        sending.cancel()
+        await bounded(sending)
     await bounded(producer.client.close())
+    producer._closed = True
