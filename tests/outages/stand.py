@@ -80,9 +80,7 @@ class Stand:
     settings: dict[str, str]
     processes: list[ServiceProcess] = field(default_factory=list)
 
-    def launch(
-        self, program: str, *arguments: str, plant: str | None = None, **settings: str
-    ) -> ServiceProcess:
+    def launch(self, program: str, *arguments: str, plant: str | None = None, **more: str) -> ServiceProcess:
         """Start `app` or `worker`, with more settings; don't wait for it."""
         port = free_port()
         planted = [sys.executable, "-m", "tests.outages.planted", plant, program]
@@ -98,7 +96,7 @@ class Stand:
         return process
 
     async def start(
-        self, program: str, *arguments: str, plant: str | None = None, **settings: str
+        self, program: str, *arguments: str, plant: str | None = None, **more: str
     ) -> ServiceProcess:
         """Start `app` or `worker` and return once it does its work."""
         process = await self.launch(program, *arguments, plant=plant, **more).answers()

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import uuid4
 
 import aiohttp
@@ -44,22 +43,25 @@ class Traffic:
         key = key or uuid4().hex
         while True:
             caller = self.callers[number % len(self.callers)]
-            if answer := await self._ask(caller, key):
-                if answer.status == 202:
-                    self.accepted[key] = answer.document["id"]
+            try:
+                told = await self.ask(caller, key)
+            except aiohttp.ClientConnectionError:
+                self.broken += 1
+            else:
+                if told.answer.status == 202:
+                    self.accepted[key] = told.answer.document["id"]
                     return self.accepted[key]
-                await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PAUSE)
             number += 1
 
-    async def _ask(self, caller: Caller, key: str) -> Answer | None:
-        began = time.monotonic()
-        try:
-            answer = await caller.post("/v1/notifications", a_webhook(self.url, body=key), key=key)
-        except aiohttp.ClientConnectionError:
-            self.broken += 1
-            return None
-        self.told.append(Told(answer, time.monotonic() - began))
-        return answer
+    async def ask(self, caller: Caller | None = None, key: str | None = None) -> Told:
+        """Send one, once."""
+        began, key = time.monotonic(), key or uuid4().hex
+        caller = caller or self.callers[0]
+        answer = await caller.post("/v1/notifications", a_webhook(self.url, body=key), key=key)
+        told = Told(answer, time.monotonic() - began)
+        self.told.append(told)
+        return told
 
     async def flow(self, number: int) -> None:
         """Send one after the other until it is time to stop."""
@@ -97,8 +99,3 @@ class Traffic:
             assert each.answer.status == 503, each.answer.document
             assert int(each.answer.headers["retry-after"]) >= 1
         return refused
-
-
-async def ids_of(caller: Caller, **query: str) -> list[dict[str, Any]]:
-    """Every notification there is, as an administrator sees it."""
-    return await caller.everything("/v1/notifications", **query)
