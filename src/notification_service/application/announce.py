@@ -18,8 +18,8 @@ INTERVAL = timedelta(seconds=0.5)
 LONGEST_PAUSE = timedelta(seconds=4)
 """How late it may be noticed that the broker or the database is back."""
 WATCH_INTERVAL = timedelta(seconds=5)
-PATIENCE = timedelta(seconds=8)
-"""For one batch; the store has more before it lets somebody else announce."""
+PATIENCE = timedelta(seconds=5)
+"""For one batch; the store gives a little more."""
 BATCH = 500
 
 log = structlog.get_logger(__name__)

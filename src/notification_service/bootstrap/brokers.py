@@ -55,6 +55,7 @@ def _rabbitmq(settings: Settings) -> Broker:
         prefetch=settings.rabbitmq_prefetch or settings.worker_concurrency,
         queue_type=settings.rabbitmq_queue_type,
         prefix=settings.rabbitmq_prefix,
+        status_exchange=settings.status_events,
         name=settings.service_name,
     )
 

@@ -10,13 +10,14 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from notification_service.adapters.brokers.rabbitmq_consumer import Consumer
 from notification_service.adapters.brokers.rabbitmq_inbox import RabbitmqParcel
 from notification_service.adapters.brokers.rabbitmq_link import NOT_YET, Line, Link, explain
-from notification_service.adapters.brokers.rabbitmq_messages import Outgoing, burial, event
+from notification_service.adapters.brokers.rabbitmq_messages import Outgoing, announcement, burial, event
 from notification_service.adapters.brokers.rabbitmq_publisher import Publisher
 from notification_service.adapters.brokers.rabbitmq_topology import QueueType, Topology
 from notification_service.domain.channels import CHANNEL_TYPES, ChannelType
 from notification_service.domain.errors import BrokerUnavailableError
 from notification_service.domain.events import Buried, Parcel
 from notification_service.domain.notification import Notification, NotificationId, Status
+from notification_service.domain.status_events import StatusEvent
 
 ANSWERED_WITHIN = 1.5
 LOOKS = 5
@@ -40,6 +41,7 @@ class RabbitmqBroker:
         prefetch: int,
         queue_type: QueueType = "quorum",
         prefix: str = "",
+        status_exchange: str | None = None,
         channels: Sequence[ChannelType] = CHANNEL_TYPES,
         name: str = "notification-service",
     ) -> None:
@@ -47,11 +49,12 @@ class RabbitmqBroker:
 
         `prefetch` is how many unsettled messages of each queue a worker takes; `name` is what the
         connections are called at the server; `prefix` stands before the name of each queue and exchange.
+        `status_exchange` is where status events go, if anywhere.
         """
         self._url = url
         self._name = name
         self._prefetch = prefetch
-        self._topology = Topology(tuple(channels), queue_type, prefix)
+        self._topology = Topology(tuple(channels), queue_type, prefix, status_exchange)
         self._link = Link(url, name=name, topology=self._topology, use=self._publishing)
         self._line: Line | None = None
         self._publisher: Publisher | None = None
@@ -123,6 +126,13 @@ class RabbitmqBroker:
         confirmed = await self._put([burial(each, exchange=self._topology.dead_exchange) for each in dead])
         if not all(confirmed):
             raise BrokerUnavailableError(self._link.trouble)
+
+    async def announce(self, events: Sequence[StatusEvent]) -> frozenset[int]:
+        """See `Announcer.announce`: safe in every queue that is bound for it, be it none."""
+        if not (exchange := self._topology.status_exchange):
+            raise RuntimeError("announce() needs an exchange of status events")
+        confirmed = await self._put([announcement(each, exchange=exchange) for each in events])
+        return frozenset(each.sequence for each, safe in zip(events, confirmed, strict=True) if safe)
 
     async def check(self) -> str:
         """See `Broker.check`."""

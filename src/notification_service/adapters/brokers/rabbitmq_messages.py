@@ -22,6 +22,7 @@ from notification_service.domain.notification import (
     Notification,
     NotificationId,
 )
+from notification_service.domain.status_events import StatusEvent, write_status_event
 
 JSON = "application/json"
 PERSISTENT = 2
@@ -37,6 +38,8 @@ class Outgoing:
     routing_key: str
     body: bytes
     properties: Basic.Properties
+    mandatory: bool = True
+    """Whether it is an error when no queue takes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,25 @@ def burial(dead: Buried, *, exchange: str) -> Outgoing:
         correlation_id=dead.correlation_id,
     )
     return Outgoing(exchange=exchange, routing_key="", body=dead.body, properties=properties)
+
+
+def announcement(event: StatusEvent, *, exchange: str) -> Outgoing:
+    """Return the message that tells other systems what became of a notification, if any listens."""
+    properties = Basic.Properties(
+        content_type=JSON,
+        delivery_mode=PERSISTENT,
+        headers={**_trail(event.correlation_id, event.traceparent)},
+        correlation_id=event.correlation_id,
+        message_id=str(event.sequence),
+        message_type=event.event_type,
+    )
+    return Outgoing(
+        exchange=exchange,
+        routing_key=event.event_type,
+        body=write_status_event(event),
+        properties=properties,
+        mandatory=False,
+    )
 
 
 def named_copy(message: DeliveredMessage, *, queue: str, name: str) -> Outgoing:

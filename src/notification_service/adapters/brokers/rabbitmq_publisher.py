@@ -10,6 +10,7 @@ from aiormq import Channel
 
 from notification_service.adapters.brokers.rabbitmq_link import Line
 from notification_service.adapters.brokers.rabbitmq_messages import Outgoing
+from notification_service.adapters.brokers.rabbitmq_silences import Silences
 from notification_service.domain.errors import BrokerUnavailableError
 
 CONFIRMED_WITHIN = 4.0
@@ -27,6 +28,7 @@ class Publisher:
         """Use a channel with confirms on this line."""
         self._line = line
         self._channel = channel
+        self._silences = Silences()
         self._returned = False
 
     @classmethod
@@ -37,13 +39,16 @@ class Publisher:
     async def publish(self, messages: Sequence[Outgoing]) -> list[bool]:
         """Publish all at once and tell, in the order given, which the server confirmed to be in a queue."""
         if len(self._channel.confirmations) > LARGEST_UNCONFIRMED:
+            self._line.give_up(TimeoutError())
             raise BrokerUnavailableError(
                 "RabbitMQ confirms nothing at the moment; look at its alarms and log"
             )
-        confirmed = await _within(CONFIRMED_WITHIN, [self._confirmed(each) for each in messages])
+        allowed = [self._silences.allow(each.routing_key) for each in messages]
+        calls = [self._confirmed(each) for each, may in zip(messages, allowed, strict=True) if may]
+        safe = iter(await _within(CONFIRMED_WITHIN, calls))
         if self._returned:  # a queue is gone: on a new line all is declared anew
             self._line.give_up(ConnectionError("a message was returned"))
-        return confirmed
+        return [may and next(safe) for may in allowed]
 
     async def _confirmed(self, message: Outgoing) -> bool:
         try:
@@ -60,10 +65,12 @@ class Publisher:
             self._returned = True
             return False
         except DeliveryError:
-            log.warning("message_refused", routing_key=message.routing_key)
+            if message.mandatory:  # else a queue of somebody else's is full, for as long as they like
+                log.warning("message_refused", routing_key=message.routing_key)
             return False
         except (AMQPError, ChannelInvalidStateError, OSError):
             return False  # the line is lost, which is said once
+        self._silences.end(message.routing_key)
         return True
 
 

@@ -36,6 +36,8 @@ class Topology:
     channels: tuple[ChannelType, ...]
     queue_type: QueueType
     prefix: str = ""
+    status_exchange: str | None = None
+    """The topic exchange of status events; its name belongs to those who bind to it, and has no prefix."""
 
     @property
     def exchange(self) -> str:
@@ -81,6 +83,8 @@ class Topology:
         async with connection.channel() as channel:
             await self._exchange(channel, self.exchange, ExchangeType.DIRECT)
             await self._exchange(channel, self.dead_exchange, ExchangeType.FANOUT)
+            if self.status_exchange:
+                await self._exchange(channel, self.status_exchange, ExchangeType.TOPIC)
             await self._queue(channel, self.dead_queue, self._kept_short, self.dead_exchange, "")
             for key in (key for each in self.channels for key in self.routing_keys(each)):
                 await self._queue(channel, self.queue(key), self._buried_at_last, self.exchange, key)
@@ -120,6 +124,11 @@ class Topology:
             raise QueueDiffersError(self._differs(name, error)) from None
 
     def _differs(self, name: str, error: Exception) -> str:
+        if name == self.status_exchange:
+            return (
+                f"RabbitMQ has '{name}', and not as a durable topic exchange ({error}); choose another name "
+                "for NS_STATUS_EVENTS"
+            )
         return (
             f"RabbitMQ has '{name}' with other arguments ({error}); delete it there once it is empty, and it "
             f"is declared anew, or choose NS_RABBITMQ_QUEUE_TYPE (now {self.queue_type}) or "
