@@ -76,6 +76,8 @@ class Plan:
     deeds: Mapping[str, tuple[str, ...]] = field(default_factory=DEEDS.copy)
     """By kind of machine, what happens to it besides being killed; what is not there, nothing happens to."""
     polite_receivers: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the service that this run needs otherwise."""
     plant: str | None = None
     patience: float = 40
     """Seconds without any progress after which it is over: longer than any wait of the service."""

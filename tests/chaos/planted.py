@@ -6,16 +6,24 @@
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import text
 
+from notification_service.adapters.brokers.kafka_inbox import Ledger
+from notification_service.adapters.brokers.rabbitmq import RabbitmqBroker
+from notification_service.adapters.brokers.rabbitmq_receipts import Receipts
 from notification_service.adapters.stores.sql import postgres
 from notification_service.adapters.stores.sql.postgres import PostgresStore
+from notification_service.application.accept import Accept
+from notification_service.application.relay import Relay
+from notification_service.application.submission import Admission
 from notification_service.application.sweep import Sweep
-from notification_service.domain.notification import Claim
+from notification_service.domain.errors import BrokerUnavailableError
+from notification_service.domain.notification import Claim, Notification, NotificationId
 from tests.crash.planted import program_of
 
 LATER = timedelta(seconds=0.3)
@@ -80,6 +88,65 @@ def sweeps_live_leases(_: int) -> None:
     _rewrite("LOST_CLAIMS", "AND n.lease_until < now()", "")
 
 
+def never_relays(_: int) -> None:
+    """What is due later, or was missed by the broker, is published by nobody."""
+
+    async def nothing(self: Relay, stopping: asyncio.Event) -> int:
+        return 0
+
+    Relay.publish_due = nothing  # type: ignore[method-assign]
+
+
+def publishes_before_the_commit(_: int) -> None:
+    """The message is out while the row is still to come; who gets it finds nothing to do."""
+    add, publish, early = Accept._add, RabbitmqBroker.publish, set[NotificationId]()
+
+    async def hasty(self: Accept, admissions: Sequence[Admission], *details: Any) -> Any:
+        due = [one for each in admissions for one in each.notifications if not one.scheduled_for]
+        with suppress(BrokerUnavailableError):
+            early.update(await publish(self._publisher._broker, due))  # type: ignore[arg-type]
+        await asyncio.sleep(LATER.total_seconds())
+        return await add(self, admissions, *details)
+
+    async def once(self: RabbitmqBroker, notifications: Sequence[Notification]) -> frozenset[NotificationId]:
+        fresh = [each for each in notifications if each.id not in early]
+        confirmed = await publish(self, fresh) if fresh else frozenset[NotificationId]()
+        return confirmed | early.intersection(each.id for each in notifications)
+
+    Accept._add = hasty  # type: ignore[method-assign,assignment]
+    RabbitmqBroker.publish = once  # type: ignore[method-assign]
+
+
+def acknowledges_before_the_settlement(_: int) -> None:
+    """A message is gone from the queue as soon as it has arrived."""
+    expect = Receipts.expect
+
+    def hasty(self: Receipts, tag: int) -> None:
+        expect(self, tag)
+        self.settle([tag])
+
+    Receipts.expect = hasty  # type: ignore[method-assign]
+
+
+def commits_offsets_past_unfinished_work(_: int) -> None:
+    """The group's position is that of the last message received."""
+    Ledger.finished_up_to = lambda self: self.position  # type: ignore[method-assign]
+
+
+TRUSTING = {
+    "settings": {
+        "NS_QUEUED_TIMEOUT_SECONDS": "3600",
+        "NS_WORKER_CONCURRENCY": "2",
+        "NS_RABBITMQ_PREFETCH": "200",
+    },
+    "deeds": {"worker": ("stop",)},
+    "kills": 5,
+    "others": 2,
+    "storms": 0,
+}
+"""The broker loses nothing, so it is trusted for long; workers die with much in their hands."""
+
+
 @dataclass(frozen=True)
 class Plant:
     """A bug, and where it shows."""
@@ -93,11 +160,15 @@ class Plant:
 PLANTS: dict[str, Plant] = {
     plant.apply.__name__.replace("_", "-"): plant
     for plant in (
+        Plant(acknowledges_before_the_settlement, "rabbitmq", TRUSTING),
+        Plant(publishes_before_the_commit, "rabbitmq", TRUSTING),
+        Plant(never_relays, "rabbitmq"),
         Plant(never_sweeps),
         Plant(
             settles_without_the_epoch,
             plan={"kills": 0, "others": 5, "storms": 0, "deeds": {"worker": ("freeze",)}, "seconds": 35},
         ),
+        Plant(commits_offsets_past_unfinished_work, "kafka", TRUSTING),
         Plant(leases_by_the_process_clock),
         Plant(answers_before_the_commit),
         Plant(one_poisons_its_batch),

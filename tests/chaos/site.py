@@ -189,6 +189,7 @@ async def a_site(plan: Plan, folder: Path, warden: Warden) -> AsyncIterator[Site
             settings |= server.settings()
             stack.push_async_callback(server.end)
         await asyncio.gather(*(server.start() for server in servers.values()))
+        settings |= plan.settings
         site = Site(
             plan, folder, warden, servers, proxies, settings, f"http://127.0.0.1:{webhook}/hook", ledger
         )
