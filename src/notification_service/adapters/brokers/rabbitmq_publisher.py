@@ -37,7 +37,7 @@ class Publisher:
         return cls(line, cast("Channel", await (await line.channel()).get_underlay_channel()))
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[bool]:
-        """Publish all at once and tell, in the order given, which the server confirmed to be in a queue."""
+        """Publish all at once and tell, in the order given, which the server confirmed to be safe."""
         if len(self._channel.confirmations) > LARGEST_UNCONFIRMED:
             self._line.give_up(TimeoutError())
             raise BrokerUnavailableError(
@@ -57,7 +57,7 @@ class Publisher:
                 exchange=message.exchange,
                 routing_key=message.routing_key,
                 properties=message.properties,
-                mandatory=True,
+                mandatory=message.mandatory,
                 wait=False,
             )
         except PublishError:
