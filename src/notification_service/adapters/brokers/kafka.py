@@ -8,7 +8,7 @@ from typing import Self
 
 from aiokafka import TopicPartition
 
-from notification_service.adapters.brokers.kafka_access import KafkaAccess, Outage
+from notification_service.adapters.brokers.kafka_access import KafkaAccess, Outage, ended
 from notification_service.adapters.brokers.kafka_admin import KafkaAdmin
 from notification_service.adapters.brokers.kafka_consumer import KafkaMember
 from notification_service.adapters.brokers.kafka_inbox import Inbox, KafkaParcel
@@ -21,7 +21,8 @@ from notification_service.domain.status_events import StatusEvent, write_status_
 
 CHANNEL = "{channel}"
 """In the topic's name it stands for the channel, and gives each channel a topic of its own."""
-CHECK_DEADLINE = timedelta(seconds=2)
+ANSWER_DEADLINE, READY_DEADLINE = timedelta(seconds=1.5), timedelta(seconds=0.5)
+"""Two seconds together."""
 
 
 class SharedTopicError(NotificationServiceError):
@@ -81,7 +82,7 @@ class KafkaBroker:
     async def __aexit__(self, *details: object) -> None:
         """See `Broker`."""
         if self._publishing:
-            await _ended(self._publishing)
+            await ended(self._publishing)
         await self._admin.close()
 
     async def publish(self, notifications: Sequence[Notification]) -> frozenset[NotificationId]:
@@ -111,7 +112,7 @@ class KafkaBroker:
         try:
             yield
         finally:
-            await _ended(consuming)
+            await ended(consuming)
             self._member = None
 
     async def receive(self, channel: ChannelType, *, limit: int, more: bool) -> Parcel:
@@ -156,8 +157,8 @@ class KafkaBroker:
 
     async def check(self) -> str:
         """See `Broker.check`: the cluster answers and can be written to."""
-        line = await self._admin.cluster(deadline=CHECK_DEADLINE)
-        await self._publisher.ready(within=CHECK_DEADLINE)
+        line = await self._admin.cluster(deadline=ANSWER_DEADLINE)
+        await self._publisher.ready(within=READY_DEADLINE)
         return line
 
     def _topics_of(self, channels: Iterable[ChannelType]) -> list[str]:
@@ -199,8 +200,3 @@ def _headers(correlation_id: str | None, traceparent: str | None) -> list[Header
 
 def _dlq_headers(dead: Buried) -> list[Header]:
     return [("dlq-reason", dead.reason.encode()), *_headers(dead.correlation_id, dead.traceparent)]
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])

@@ -91,6 +91,8 @@ class KafkaAccess:
 
     def unavailable(self, error: BaseException) -> BrokerUnavailableError:
         """What to raise, with a reason that says what to do and holds no secret."""
+        if isinstance(error, BrokerUnavailableError):
+            return error
         return BrokerUnavailableError(self.reason(error))
 
     def reason(self, error: BaseException) -> str:
@@ -159,3 +161,9 @@ async def close_consumer(consumer: AIOKafkaConsumer) -> None:
     for part in (consumer._coordinator, consumer._fetcher, consumer._client):
         if part is not None:
             await bounded(part.close())
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task of ours and wait for its end."""
+    task.cancel()
+    await asyncio.wait([task])

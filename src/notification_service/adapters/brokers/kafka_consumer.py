@@ -11,7 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from notification_service.adapters.brokers.kafka_access import KafkaAccess, Outage, close_consumer
+from notification_service.adapters.brokers.kafka_access import KafkaAccess, Outage, close_consumer, ended
 from notification_service.adapters.brokers.kafka_admin import Extent, KafkaAdmin
 from notification_service.adapters.brokers.kafka_inbox import Inbox
 from notification_service.domain.errors import BrokerUnavailableError
@@ -77,6 +77,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._paused: set[TopicPartition] = set()
         self._committing = asyncio.Lock()
         self._joining_since: float | None = None
+        self._seen: set[str] = set()
         self._gone: set[str] = set()
         self._stands: dict[TopicPartition, _Stand] = {}
 
@@ -85,10 +86,13 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         pause = FIRST_PAUSE
         while True:
             began = time.monotonic()
+            # In a task of its own: aiokafka lets the cancelling of its own tasks out as if it were ours.
+            attempt = asyncio.create_task(self._consume())
             try:
-                await self._consume()
-            except* Exception as group:
-                self._tell(_first(group))
+                await asyncio.wait([attempt])
+            finally:
+                await ended(attempt)
+            self._tell(attempt)
             if time.monotonic() - began > LOOK.total_seconds():
                 pause = FIRST_PAUSE
             await asyncio.sleep(pause.total_seconds())
@@ -132,7 +136,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             async with asyncio.timeout(STUCK.total_seconds()):
                 await consumer.start()
             self._joining_since = time.monotonic()
-            self._consumer = consumer
+            self._consumer, self._seen = consumer, set()
             consumer.subscribe(self._topics, listener=self)
             self._outage.reached("consumer")
             async with asyncio.TaskGroup() as tasks:
@@ -165,11 +169,12 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._paused.clear()
         self._stands.clear()
 
-    def _tell(self, error: BaseException) -> None:
-        if isinstance(error, BrokerUnavailableError):
-            self._outage.lost("consumer", str(error))
-        elif not isinstance(error, ConsumerStuckError):
-            self._outage.lost("consumer", self._access.reason(error))
+    def _tell(self, attempt: asyncio.Task[None]) -> None:
+        if attempt.cancelled() or not (error := attempt.exception()):
+            return
+        error = _first(error)
+        if not isinstance(error, ConsumerStuckError):  # which has told already
+            self._outage.lost("consumer", str(self._access.unavailable(error)))
 
     # --- fetch
 
@@ -187,13 +192,18 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
                 self._paused |= full
 
     def _note_what_is_gone(self, consumer: AIOKafkaConsumer) -> None:
-        self._gone.update(each for each in self._topics if not consumer.partitions_for_topic(each))
+        there = {topic for topic in self._topics if consumer.partitions_for_topic(topic)}
+        self._gone |= self._seen - there
+        self._seen = there
 
     async def _begin_anew(self, consumer: AIOKafkaConsumer, assigned: set[TopicPartition]) -> None:
         """Offsets of a topic that was gone mean nothing, and the cluster may still know the old ones."""
-        if anew := [place for place in assigned if place.topic in self._gone]:
-            await consumer.seek_to_beginning(*anew)
-        self._gone.clear()
+        anew = [place for place in assigned if place.topic in self._gone]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMMIT_PATIENCE.total_seconds()):
+                if anew:
+                    await consumer.seek_to_beginning(*anew)
+                self._gone.clear()
 
     # --- commit
 
@@ -274,9 +284,8 @@ async def _position(consumer: AIOKafkaConsumer, place: TopicPartition) -> int | 
     return None
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _milliseconds(time: timedelta) -> int:

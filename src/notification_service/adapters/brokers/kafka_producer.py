@@ -111,11 +111,8 @@ class KafkaPublisher:
         safe = frozenset(name for flight, error in landed.items() if not error for name in flights[flight])
         if records and not safe:
             failure = failure or next(iter(landed.values()), None)
-            raise self._told(failure or TimeoutError()) from failure
+            raise self._access.unavailable(failure or TimeoutError()) from failure
         return safe
-
-    def _told(self, error: BaseException) -> BrokerUnavailableError:
-        return error if isinstance(error, BrokerUnavailableError) else self._access.unavailable(error)
 
     async def ready(self, *, within: timedelta) -> None:
         """Return once there is a producer; raises `BrokerUnavailableError` when that takes too long."""
@@ -167,7 +164,7 @@ class KafkaPublisher:
         self._broken.set()
 
     def _lost(self, error: BaseException) -> None:
-        self._reason = str(self._told(error))
+        self._reason = str(self._access.unavailable(error))
         self._outage.lost("publisher", self._reason)
 
     def _watched(self, flight: asyncio.Future[Any]) -> asyncio.Future[Any]:
