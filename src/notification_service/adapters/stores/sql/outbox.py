@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from notification_service.adapters.stores.sql.engine import Database
 from notification_service.adapters.stores.sql.rows import notification_of
-from notification_service.adapters.stores.sql.tables import notifications
+from notification_service.adapters.stores.sql.tables import WAITING_SQL, notifications
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.notification import Notification, Status
 
@@ -34,6 +34,7 @@ _COLUMNS = notifications.c
 # As the partial indexes have it: only the same words, no parameters, let the databases use them.
 _PENDING = text("status = 'pending'")
 _QUEUED = text("status = 'queued'")
+_WAITS = text(WAITING_SQL)
 
 # Each priority is looked up by itself, so that rows due later never stand between the index and the due ones.
 _UNPUBLISHED_ON_POSTGRES = text("""
@@ -88,9 +89,10 @@ class SqlOutbox:
 
     async def adopt(self, *, limit: int) -> int:
         """See `Outbox.adopt`."""
-        return await self._make_pending(
-            select(_COLUMNS.id).where(_QUEUED, _COLUMNS.lease_until.is_(None)).limit(limit)
-        )
+        # Ordered like the index of what waits, so that nobody reads the whole table to find nothing.
+        order = (_COLUMNS.channel_type, _COLUMNS.priority.desc(), _COLUMNS.due_at, _COLUMNS.id)
+        old = select(_COLUMNS.id).where(_WAITS, _QUEUED, _COLUMNS.lease_until.is_(None))
+        return await self._make_pending(old.order_by(*order).limit(limit))
 
     def _in(self, time: timedelta) -> ColumnElement[datetime]:
         """The moment that far ahead by the database's clock."""
