@@ -1,6 +1,7 @@
 """RabbitMQ for tests."""
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -169,6 +170,7 @@ def _script() -> Path:
 
 
 async def _ask(url: str) -> str:
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # it complains until the server is there
     connection = await aio_pika.connect(url, timeout=5)
     async with connection:
         assert connection.transport

@@ -12,6 +12,7 @@ from notification_service.adapters.brokers.rabbitmq_inbox import RabbitmqParcel
 from notification_service.adapters.brokers.rabbitmq_link import NOT_YET, Line, Link, explain
 from notification_service.adapters.brokers.rabbitmq_messages import Outgoing, announcement, burial, event
 from notification_service.adapters.brokers.rabbitmq_publisher import Publisher
+from notification_service.adapters.brokers.rabbitmq_silences import Silences
 from notification_service.adapters.brokers.rabbitmq_topology import QueueType, Topology
 from notification_service.domain.channels import CHANNEL_TYPES, ChannelType
 from notification_service.domain.errors import BrokerUnavailableError
@@ -58,6 +59,7 @@ class RabbitmqBroker:
         self._link = Link(url, name=name, topology=self._topology, use=self._publishing)
         self._line: Line | None = None
         self._publisher: Publisher | None = None
+        self._silences = Silences()
         self._consumer: Consumer | None = None
         self._consumer_link: Link | None = None
         self._looked_on: Line | None = None
@@ -152,7 +154,7 @@ class RabbitmqBroker:
 
     @asynccontextmanager
     async def _publishing(self, line: Line) -> AsyncIterator[None]:
-        self._line, self._publisher = line, await Publisher.on(line)
+        self._line, self._publisher = line, await Publisher.on(line, self._silences)
         try:
             yield
         finally:

@@ -10,8 +10,7 @@ from aiormq import Channel
 
 from notification_service.adapters.brokers.rabbitmq_link import Line
 from notification_service.adapters.brokers.rabbitmq_messages import Outgoing
-from notification_service.adapters.brokers.rabbitmq_silences import Silences
-from notification_service.domain.errors import BrokerUnavailableError
+from notification_service.adapters.brokers.rabbitmq_silences import Silences, SilentError
 
 CONFIRMED_WITHIN = 4.0
 """Seconds for a batch; what is not confirmed by then counts as not published."""
@@ -24,31 +23,37 @@ log = structlog.get_logger(__name__)
 class Publisher:
     """Publishes on one line, any number at once."""
 
-    def __init__(self, line: Line, channel: Channel) -> None:
-        """Use a channel with confirms on this line."""
+    def __init__(self, line: Line, channel: Channel, silences: Silences) -> None:
+        """Use a channel with confirms on this line; `silences` outlives it."""
         self._line = line
         self._channel = channel
-        self._silences = Silences()
+        self._silences = silences
         self._returned = False
 
     @classmethod
-    async def on(cls, line: Line) -> "Publisher":
+    async def on(cls, line: Line, silences: Silences) -> "Publisher":
         """Open a channel for it."""
-        return cls(line, cast("Channel", await (await line.channel()).get_underlay_channel()))
+        silences.renew()
+        channel = await (await line.channel()).get_underlay_channel()
+        return cls(line, cast("Channel", channel), silences)
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[bool]:
         """Publish all at once and tell, in the order given, which the server confirmed to be safe."""
-        if len(self._channel.confirmations) > LARGEST_UNCONFIRMED:
-            self._line.give_up(TimeoutError())
-            raise BrokerUnavailableError(
-                "RabbitMQ confirms nothing at the moment; look at its alarms and log"
-            )
-        allowed = [self._silences.allow(each.routing_key) for each in messages]
+        allowed = self._allowed(messages)
         calls = [self._confirmed(each) for each, may in zip(messages, allowed, strict=True) if may]
         safe = iter(await _within(CONFIRMED_WITHIN, calls))
         if self._returned:  # a queue is gone: on a new line all is declared anew
             self._line.give_up(ConnectionError("a message was returned"))
         return [may and next(safe) for may in allowed]
+
+    def _allowed(self, messages: Sequence[Outgoing]) -> list[bool]:
+        try:
+            if len(self._channel.confirmations) > LARGEST_UNCONFIRMED:
+                raise SilentError
+            return [self._silences.allow(each.routing_key) for each in messages]
+        except SilentError:
+            self._line.give_up(TimeoutError())
+            raise
 
     async def _confirmed(self, message: Outgoing) -> bool:
         try:
@@ -63,15 +68,17 @@ class Publisher:
         except PublishError:
             log.error("message_unroutable", routing_key=message.routing_key)  # noqa: TRY400 - its text is the message
             self._returned = True
-            return False
+            safe = False
         except DeliveryError:
             if message.mandatory:  # else a queue of somebody else's is full, for as long as they like
                 log.warning("message_refused", routing_key=message.routing_key)
-            return False
+            safe = False
         except (AMQPError, ChannelInvalidStateError, OSError):
             return False  # the line is lost, which is said once
+        else:
+            safe = True
         self._silences.end(message.routing_key)
-        return True
+        return safe
 
 
 async def _within(seconds: float, calls: Sequence[Coroutine[Any, Any, bool]]) -> list[bool]:
