@@ -42,7 +42,7 @@ def _run_all_plants(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> Plan:
     if options.plant:
-        return planted(options.plant, seed=options.seed)
+        return planted(options.plant, seed=options.seed, healthy=options.healthy)
     size = options.scenario if options.scenario in SIZES else options.size
     given = {name: getattr(options, name) for name in ("accepts", "seconds", "kills")}
     changed = {name: value for name, value in given.items() if value is not None}
@@ -73,6 +73,7 @@ def _options() -> argparse.Namespace:
         help="for JSON reports and logs (.cache/chaos)",
     )
     parser.add_argument("--plant", choices=[*PLANTS, "all"], help="run with a bug: it has to be found")
+    parser.add_argument("--healthy", action="store_true", help="with --plant: its run without its bug")
     parser.set_defaults(size="ordinary")
     return parser.parse_args()
 

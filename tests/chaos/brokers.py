@@ -61,8 +61,6 @@ class Rabbitmq(Server):
         self._own = an_own_server()
         self.port = self._own.port
         self._runs = False
-        logging.getLogger("aio_pika").setLevel(logging.CRITICAL)  # asking whether it answers yet is no error
-        logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
     @override
     def settings(self) -> dict[str, str]:
@@ -107,6 +105,10 @@ BROKERS: dict[str, Callable[[Path, Warden], Server] | None] = {
     "rabbitmq": Rabbitmq,
 }
 """None stands for the database itself."""
+
+
+for client in ("aiokafka", "aio_pika", "aiormq"):
+    logging.getLogger(client).setLevel(logging.CRITICAL)  # that nobody answers yet is no news here
 
 
 def a_broker(name: str, folder: Path, warden: Warden) -> Server | None:

@@ -24,7 +24,8 @@ def minute(broker: str, *, seed: int = 1) -> Plan:
     return of_size("minute", broker, seed=seed)
 
 
-def planted(name: str, *, seed: int = 1) -> Plan:
-    """A short run with a bug, on the broker on which it shows."""
+def planted(name: str, *, seed: int = 1, healthy: bool = False) -> Plan:
+    """A short run with a bug, on the broker on which it shows; `healthy`: the same without the bug."""
     plant = PLANTS[name]
-    return of_size("minute", plant.broker, seed=seed, plant=name, patience=12, **plant.plan)
+    bug = None if healthy else name
+    return of_size("minute", plant.broker, seed=seed, plant=bug, patience=15, **plant.plan)
