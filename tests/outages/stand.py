@@ -138,6 +138,18 @@ async def readiness(process: ServiceProcess) -> Readiness:
     return Readiness(answer.status, document, time.monotonic() - began)
 
 
+async def until_missing(process: ServiceProcess, name: str, *, seconds: float = 15) -> Readiness:
+    """Wait until a dependency is named as missing; what is told may be a second old."""
+    last: list[Readiness] = []
+
+    async def is_missing() -> bool:
+        last[:] = [await readiness(process)]
+        return name in last[0].missing()
+
+    await until(is_missing, f"nobody misses {name}", seconds=seconds)
+    return last[0]
+
+
 async def until_ready(process: ServiceProcess, *, seconds: float = 15) -> None:
     """Wait until nothing is missing."""
     last: list[Readiness] = []

@@ -1,10 +1,7 @@
 """PostgreSQL missing, lost, hanging, cut off, read-only and full."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,15 +9,12 @@ import asyncpg
 import pytest
 
 from tests.chaos.proxy import Mode
-from tests.e2e.caller import Caller
-from tests.e2e.processes import ServiceProcess, is_healthy
-from tests.e2e.sink import Sink, webhook_sink
+from tests.e2e.processes import is_healthy
 from tests.outages.postgres import OwnPostgres
+from tests.outages.site import ANSWER_SECONDS, READY_SECONDS, a_site, repeating
 from tests.outages.stand import (
-    Stand,
     a_proxy,
     a_stand,
-    a_webhook,
     events,
     lines,
     readiness,
@@ -31,66 +25,9 @@ from tests.outages.traffic import Traffic
 
 pytestmark = [pytest.mark.timeout(90), pytest.mark.postgres]
 
-ANSWER_SECONDS = 11.5
-"""Ten for the work, one for the broker, and what a busy machine adds."""
-READY_SECONDS = 3.5
-"""Two for each look, all at the same time."""
 FROZEN_SECONDS = 13.0
 """More than any request may take."""
 CUTS = 12
-
-
-@dataclass(frozen=True)
-class Site:
-    """An API process, a worker, a receiver and those who send to it."""
-
-    app: ServiceProcess
-    caller: Caller
-    sink: Sink
-    traffic: Traffic
-
-    async def begun(self) -> None:
-        """Wait until the traffic flows."""
-        await until(lambda: len(self.traffic.accepted) > 100, "nothing accepted")
-
-    async def delivered(self) -> None:
-        """What was promised is all there is, and everything of it arrives once."""
-        wanted = set(self.traffic.accepted.values())
-        assert len(wanted) == len(self.traffic.accepted)
-        await until(lambda: wanted <= set(self.sink.arrivals), "not delivered")
-        assert set(self.sink.arrivals) == wanted
-        assert set(self.sink.arrivals.values()) == {1}
-
-
-@asynccontextmanager
-async def a_site(stand: Stand) -> AsyncIterator[Site]:
-    """Start it."""
-    app, _ = await asyncio.gather(stand.start("app"), stand.start("worker"))
-    async with webhook_sink() as sink, stand.calling(app) as caller:
-        yield Site(app, caller, sink, Traffic([caller], sink.url))
-
-
-@asynccontextmanager
-async def repeating(work: Callable[[], Awaitable[object]], *, every: float) -> AsyncIterator[list[float]]:
-    """Do something again and again while the block runs; gather how long each took."""
-    took: list[float] = []
-
-    async def repeat() -> None:
-        while True:
-            began = time.monotonic()
-            await work()
-            took.append(time.monotonic() - began)
-            await asyncio.sleep(every)
-
-    task = asyncio.create_task(repeat())
-    try:
-        yield took
-        seen = len(took)
-        await until(lambda: len(took) > seen + 1, "no answer")  # what hangs now counts, too
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_without_a_database_the_processes_start_and_say_what_they_wait_for(
@@ -98,24 +35,21 @@ async def test_without_a_database_the_processes_start_and_say_what_they_wait_for
 ) -> None:
     url = own_postgres.database()
     own_postgres.kill()
-    async with a_stand(tmp_path, NS_DATABASE_URL=url) as stand, webhook_sink() as sink:
-        app, worker = stand.launch("app"), stand.launch("worker")
-        await asyncio.gather(app.answers(), worker.answers())
-        async with stand.calling(app) as caller:
-            answer = await caller.post("/v1/notifications", a_webhook(sink.url))
-            seen = await readiness(app)
-            await until(lambda: "waiting_for_database" in events(app), "not said")
-            await until(lambda: "waiting_for_database" in events(worker), "not said")
-            own_postgres.start()
-            await until_ready(app)
-            site = Site(app, caller, sink, Traffic([caller], sink.url))
-            await site.traffic.one()
-            await site.delivered()
+    async with a_stand(tmp_path, NS_DATABASE_URL=url) as stand, a_site(stand, waits=False) as site:
+        refusal = await site.traffic.ask()
+        seen = await readiness(site.app)
+        for process in (site.app, site.worker):
+            await until(lambda log=process: "waiting_for_database" in events(log), "not said")  # type: ignore[misc]
+        own_postgres.start()
+        await until_ready(site.app)
+        await site.traffic.one()
+        await site.delivered()
 
+        answer = refusal.answer
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         assert answer.document["code"] == "store_unavailable"
         assert (seen.code, seen.status, list(seen.missing())) == (503, "unready", ["database"])
-        assert "NS_DATABASE_URL" in lines(app, "waiting_for_database")[0]["remedy"]
+        assert "NS_DATABASE_URL" in lines(site.app, "waiting_for_database")[0]["remedy"]
 
 
 async def test_a_database_that_was_killed_is_used_again_as_soon_as_it_is_back(
