@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
 
@@ -15,13 +15,11 @@ from structlog.testing import capture_logs
 
 from notification_service.adapters.brokers import kafka_producer
 from notification_service.adapters.brokers.kafka import KafkaBroker
-from notification_service.adapters.brokers.kafka_access import KafkaAccess
 from notification_service.domain.errors import BrokerUnavailableError
 from notification_service.domain.notification import Notification, NotificationId
 from tests.brokers.conformance import CONSUMED, PATIENCE, answering
 from tests.brokers.test_kafka import a_broker
 from tests.brokers.test_kafka_group import notifications, one_by_one, receive_all
-from tests.services import free_port
 from tests.services.kafka import KafkaServer, OwnKafka
 from tests.stores.making import a_notification
 
@@ -278,61 +276,3 @@ def start_worker(bootstrap: str, name: str) -> subprocess.Popen[str]:
         if line.strip() == "all in hand":
             return worker
     raise AssertionError("it did not get its work")
-
-
-# --- users
-
-
-USERS = (
-    'org.apache.kafka.common.security.plain.PlainLoginModule required user_ann="geheim" user_bob="secret";'
-)
-
-
-@pytest.fixture
-def guarded_kafka(kafka_server: KafkaServer) -> Iterator[OwnKafka]:
-    """Give a server whose second listener wants a user and a password."""
-    port = free_port()
-    own = OwnKafka(
-        options={
-            "more.listeners": f"SASL_PLAINTEXT://127.0.0.1:{port}",
-            "more.advertised.listeners": f"SASL_PLAINTEXT://127.0.0.1:{port}",
-            "sasl.enabled.mechanisms": "PLAIN",
-            "listener.name.sasl_plaintext.plain.sasl.jaas.config": USERS,
-        }
-    )
-    own.start()
-    own.guarded_port = port
-    yield own
-    own.close()
-
-
-def as_user(own: OwnKafka, password: str) -> KafkaAccess:
-    return KafkaAccess(
-        bootstrap=f"127.0.0.1:{own.guarded_port}",
-        security_protocol="SASL_PLAINTEXT",
-        sasl_username="ann",
-        sasl_password=password,
-    )
-
-
-async def test_a_user_with_its_password_may_work(guarded_kafka: OwnKafka) -> None:
-    async with a_broker(as_user(guarded_kafka, "geheim"), "topic") as broker, asyncio.timeout(PATIENCE):
-        await answering(broker)
-        async with broker.consuming(CONSUMED):
-            await broker.publish(notifications(3))
-
-            await receive_all(broker, 3)
-
-
-async def test_a_wrong_password_is_told_and_not_shown(guarded_kafka: OwnKafka) -> None:
-    with capture_logs() as lines:
-        async with a_broker(as_user(guarded_kafka, "falsch"), "topic") as broker:
-            with pytest.raises(
-                BrokerUnavailableError, match="refuses this user; correct NS_KAFKA_SASL_USERNAME"
-            ) as caught:
-                await broker.check()
-            await asyncio.sleep(1)
-
-    (line,) = [line for line in lines if line["event"] == "broker_lost"]
-    assert "correct NS_KAFKA_SASL_USERNAME" in line["reason"]
-    assert "falsch" not in str(lines) + str(caught.value) + repr(as_user(guarded_kafka, "falsch"))

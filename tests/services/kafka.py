@@ -51,9 +51,7 @@ PROPERTIES = {
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": (
-        "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT"
-    ),
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL",
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "1",
     "transaction.state.log.replication.factor": "1",
@@ -85,6 +83,8 @@ class KafkaFolder:
     """Where clients are told to find it, for instance behind a proxy."""
     options: dict[str, str] = field(default_factory=dict)
     """More properties; they win."""
+    guarded_port: int | None = None
+    """Where it wants TLS and a user besides, as `options` describe them."""
     _java: Path = field(default_factory=lambda: program("java"))
 
     def __post_init__(self) -> None:
@@ -120,15 +120,13 @@ class KafkaFolder:
 
     def _write_properties(self) -> None:
         controller = free_port()
+        guarded = f",SASL_SSL://127.0.0.1:{self.guarded_port}" if self.guarded_port else ""
         addresses = {
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.advertised_port or self.port}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}{guarded}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.advertised_port or self.port}{guarded}",
             "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
             "log.dirs": str(self.data),
         }
-        for name in ("listeners", "advertised.listeners"):
-            if more := self.options.pop(f"more.{name}", ""):
-                addresses[name] += f",{more}"
         properties = {**PROPERTIES, **addresses, **self.options}
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
 
@@ -148,11 +146,14 @@ class OwnKafka:
 
     port: int = field(default_factory=free_port)
     options: dict[str, str] = field(default_factory=dict)
+    guarded_port: int | None = None
     _files: KafkaFolder = field(init=False)
     _kept: Kept | None = None
 
     def __post_init__(self) -> None:
-        self._files = KafkaFolder(new_folder("kafka-data"), self.port, options=self.options)
+        self._files = KafkaFolder(
+            new_folder("kafka-data"), self.port, options=self.options, guarded_port=self.guarded_port
+        )
 
     @property
     def bootstrap(self) -> str:

@@ -24,6 +24,8 @@ COMMIT_PATIENCE = timedelta(seconds=3)
 DRAIN = timedelta(seconds=5)
 """How long a rebalance waits for what is in hand."""
 SESSION = timedelta(seconds=10)
+HEARTBEAT = timedelta(seconds=1)
+"""Also how late a member learns that somebody came or left."""
 REBALANCE = timedelta(seconds=20)
 """How long the group waits for a member: longer than draining and committing take."""
 REQUEST_TIMEOUT = REBALANCE + timedelta(seconds=5)
@@ -154,6 +156,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=FETCH_BYTES,
             session_timeout_ms=_milliseconds(SESSION),
+            heartbeat_interval_ms=_milliseconds(HEARTBEAT),
             rebalance_timeout_ms=_milliseconds(REBALANCE),
         )
 
