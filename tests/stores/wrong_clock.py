@@ -3,13 +3,14 @@
 import datetime as dt
 import sys
 import time
-from typing import Any
+from typing import Any, override
 
 WRONG_BY = float(sys.argv[1])
 _TRUE_TIME, _TRUE = time.time, dt.datetime
 
 
 class _Meta(type):
+    @override
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, _TRUE)
 
@@ -17,10 +18,12 @@ class _Meta(type):
 class _WrongDatetime(dt.datetime, metaclass=_Meta):
     """What every module that is imported from here on takes for `datetime`."""
 
+    @override
     @classmethod
     def now(cls, tz: dt.tzinfo | None = None) -> Any:
         return _TRUE.now(tz) + dt.timedelta(seconds=WRONG_BY)
 
+    @override
     @classmethod
     def utcnow(cls) -> Any:
         return _TRUE.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(seconds=WRONG_BY)
