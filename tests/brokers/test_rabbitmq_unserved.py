@@ -75,11 +75,15 @@ async def test_it_is_told_and_the_others_work_on(own_rabbitmq: OwnRabbitmq, rig:
                 await broker.check()
             assert f"does not serve {queue}; delete this queue in RabbitMQ" in str(caught.value)
 
+            others = {each.id for each in other}
+            assert await broker.publish([*stuck, *other]) == others
+            with pytest.raises(BrokerUnavailableError, match="confirms nothing"):
+                await broker.publish([*stuck, *other])  # it is found silent: a new connection, once
             async with asyncio.timeout(PATIENCE):
                 await published(broker, [*stuck, *other], but={each.id for each in stuck})
-            for _ in range(20):  # what hangs is left out, and holds nobody up
+            for _ in range(20):  # from here on it holds nobody up
                 async with asyncio.timeout(1):
-                    assert await broker.publish([*stuck, *other]) == {each.id for each in other}
+                    assert await broker.publish([*stuck, *other]) == others
 
             await delete(rig, queue)
             async with asyncio.timeout(2 * PATIENCE):

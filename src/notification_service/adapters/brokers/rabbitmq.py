@@ -154,7 +154,7 @@ class RabbitmqBroker:
 
     @asynccontextmanager
     async def _publishing(self, line: Line) -> AsyncIterator[None]:
-        self._line, self._publisher = line, await Publisher.on(line, self._silences)
+        self._line, self._publisher = line, Publisher(line, self._silences)
         try:
             yield
         finally:

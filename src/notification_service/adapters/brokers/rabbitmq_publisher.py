@@ -1,7 +1,7 @@
 """Puts messages into RabbitMQ and learns which of them are safe."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, cast
 
 import structlog
@@ -23,41 +23,46 @@ log = structlog.get_logger(__name__)
 class Publisher:
     """Publishes on one line, any number at once."""
 
-    def __init__(self, line: Line, channel: Channel, silences: Silences) -> None:
-        """Use a channel with confirms on this line; `silences` outlives it."""
+    def __init__(self, line: Line, silences: Silences) -> None:
+        """Use this line; `silences` outlives it."""
         self._line = line
-        self._channel = channel
         self._silences = silences
+        self._channels: dict[str, Channel] = {}
+        """One for each routing key: a queue that hangs blocks the whole channel in the server."""
+        self._opening = asyncio.Lock()
         self._returned = False
-
-    @classmethod
-    async def on(cls, line: Line, silences: Silences) -> "Publisher":
-        """Open a channel for it."""
         silences.renew()
-        channel = await (await line.channel()).get_underlay_channel()
-        return cls(line, cast("Channel", channel), silences)
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[bool]:
         """Publish all at once and tell, in the order given, which the server confirmed to be safe."""
-        allowed = self._allowed(messages)
+        try:
+            self._check_room()
+            allowed = [self._silences.allow(each.routing_key) for each in messages]
+            await self._open({each.routing_key for each in messages})
+        except (SilentError, AMQPError, ChannelInvalidStateError, OSError) as error:
+            self._line.give_up(TimeoutError() if isinstance(error, SilentError) else error)
+            raise SilentError from None
         calls = [self._confirmed(each) for each, may in zip(messages, allowed, strict=True) if may]
         safe = iter(await _within(CONFIRMED_WITHIN, calls))
         if self._returned:  # a queue is gone: on a new line all is declared anew
             self._line.give_up(ConnectionError("a message was returned"))
         return [may and next(safe) for may in allowed]
 
-    def _allowed(self, messages: Sequence[Outgoing]) -> list[bool]:
-        try:
-            if len(self._channel.confirmations) > LARGEST_UNCONFIRMED:
-                raise SilentError
-            return [self._silences.allow(each.routing_key) for each in messages]
-        except SilentError:
-            self._line.give_up(TimeoutError())
-            raise
+    def _check_room(self) -> None:
+        if sum(len(each.confirmations) for each in self._channels.values()) > LARGEST_UNCONFIRMED:
+            raise SilentError
+
+    async def _open(self, routing_keys: Iterable[str]) -> None:
+        if self._channels.keys() >= set(routing_keys):
+            return
+        async with self._opening:
+            for key in set(routing_keys).difference(self._channels):
+                channel = await self._line.channel()
+                self._channels[key] = cast("Channel", await channel.get_underlay_channel())
 
     async def _confirmed(self, message: Outgoing) -> bool:
         try:
-            await self._channel.basic_publish(
+            await self._channels[message.routing_key].basic_publish(
                 message.body,
                 exchange=message.exchange,
                 routing_key=message.routing_key,
