@@ -348,7 +348,6 @@ async def test_a_consumer_that_silently_stops_says_so_and_is_replaced(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka_consumer, "LOOK", timedelta(seconds=0.5))
-    monkeypatch.setattr(kafka_consumer, "STUCK", timedelta(seconds=2))
     late = notifications(3)
     async with group.broker(partitions=1) as broker:
         await answering(broker)
@@ -373,7 +372,6 @@ async def test_a_consumer_that_has_nothing_to_do_is_left_alone(
 ) -> None:
     """Neither an empty partition nor one that waits for a slow channel is stuck."""
     monkeypatch.setattr(kafka_consumer, "LOOK", timedelta(seconds=0.2))
-    monkeypatch.setattr(kafka_consumer, "STUCK", timedelta(seconds=1))
     async with group.broker(partitions=2) as broker:
         await answering(broker)
         await broker.publish([a_notification() for _ in range(MOST_UNFINISHED + 600)])

@@ -30,8 +30,9 @@ REBALANCE = timedelta(seconds=20)
 """How long the group waits for a member: longer than draining and committing take."""
 REQUEST_TIMEOUT = REBALANCE + timedelta(seconds=5)
 LOOK = timedelta(seconds=5)
-STUCK = timedelta(seconds=15)
-"""Without progress for so long while there is something to fetch, the consumer is replaced."""
+STUCK_LOOKS = 3
+"""Seen so often in one place with something to fetch, the consumer is replaced. Counted in looks, not in
+seconds: a process that was frozen has not looked."""
 JOINING = timedelta(seconds=60)
 """Without a place in the group for so long, too."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=0.2), timedelta(seconds=2)
@@ -45,10 +46,10 @@ class ConsumerStuckError(Exception):
 
 @dataclass(slots=True)
 class _Stand:
-    """Where the consumer stood in a partition, and since when."""
+    """Where the consumer stands in a partition, and how often it was seen there with something to fetch."""
 
     position: int | None
-    since: float
+    looks: int = 0
 
 
 class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka brings no types
@@ -135,7 +136,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         await self._admin.make_missing(self._topics)
         consumer = self._new_consumer()
         try:
-            async with asyncio.timeout(STUCK.total_seconds()):
+            async with asyncio.timeout(REQUEST_TIMEOUT.total_seconds()):
                 await consumer.start()
             self._joining_since = time.monotonic()
             self._consumer, self._seen = consumer, set()
@@ -262,19 +263,22 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     async def _look(self, consumer: AIOKafkaConsumer, extents: dict[TopicPartition, Extent]) -> None:
         """Raise `ConsumerStuckError` when the consumer stands still while there is something to fetch."""
-        now = time.monotonic()
         if self._joining_since:
-            if now - self._joining_since > JOINING.total_seconds():
+            if time.monotonic() - self._joining_since > JOINING.total_seconds():
                 log.warning("consumer_stuck", why="no place in the group", group=self._group)
                 raise ConsumerStuckError
             return
+        for place in self._paused:
+            self._stands.pop(place, None)
         for place in consumer.assignment() - self._paused:
             position = await _position(consumer, place)
             end = extents[place].end if place in extents else 0
             stand = self._stands.get(place)
             if end <= (position or 0) or stand is None or stand.position != position:
-                self._stands[place] = _Stand(position, now)
-            elif now - stand.since > STUCK.total_seconds():
+                self._stands[place] = _Stand(position)
+                continue
+            stand.looks += 1
+            if stand.looks >= STUCK_LOOKS:
                 lag = end - (position or 0)
                 log.warning("consumer_stuck", topic=place.topic, partition=place.partition, lag=lag)
                 raise ConsumerStuckError
