@@ -126,7 +126,7 @@ class Outbox(Protocol):
     async def distrust(self, channels: Collection[ChannelType], *, limit: int) -> int:
         """Make at most `limit` queued notifications pending whose trust has run out; count them.
 
-        For channels whose queue is known to hold no old ones. Those due longest ago come first.
+        For channels whose queue is known to hold no old ones. The longest distrusted come first.
         """
 
     async def adopt(self, *, limit: int) -> int:
