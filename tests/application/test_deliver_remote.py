@@ -43,7 +43,7 @@ async def test_a_parcel_whose_claim_fails_is_claimed_when_the_store_answers(offi
         assert set(office.queue.ids) == set(ids)
         office.outage.is_on = False
 
-        await office.become(ids, Status.SENT, seconds=1)
+        await office.become(ids, Status.SENT)
 
     assert {each.times for each in office.queue.waiting} <= {1}
 
@@ -63,14 +63,14 @@ async def test_a_claim_that_fails_by_a_fault_of_ours_is_tried_again_too(
     monkeypatch.setattr(office.store, "claim", faulty)
 
     async with office.working():
-        await office.become(ids, Status.SENT, seconds=1)
+        await office.become(ids, Status.SENT)
 
 
 async def test_a_worker_told_to_stop_while_the_store_is_away_gives_its_parcel_back(office: Office) -> None:
     ids = await queued(office, 3)
     office.outage.is_on = True
 
-    async with asyncio.timeout(1), office.working():
+    async with asyncio.timeout(4), office.working():
         await until(lambda: office.store.claims > 1)
 
     assert not office.queue.handed_out
@@ -151,9 +151,9 @@ async def test_a_dead_letter_that_cannot_be_mirrored_is_settled_all_the_same(
         await until(lambda: len(office.queue.handed_out) == 3)
         setattr(office.queue, turns, True)
 
-        await office.become(ids, Status.FAILED, seconds=1)
+        await office.become(ids, Status.FAILED)
         setattr(office.queue, turns, False)
-        await until(lambda: not office.queue.handed_out, seconds=1)
+        await until(lambda: not office.queue.handed_out)
 
     assert len(await office.dead_letters()) == 3
 

@@ -86,7 +86,7 @@ class TestALogin:
         office.queue.takes_seconds = 0.05
         letters = [a_letter(name=str(number)) for number in range(40)]
 
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(1.9):
             await office.intake()(letters)
 
         assert len(await the_ones(office)) == 40

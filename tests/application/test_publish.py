@@ -120,8 +120,8 @@ class TestABrokerThatIsNot:
         first, patience = await timed(office, asking())
         others = [await timed(office, asking(key=a_key(str(number)))) for number in range(10)]
 
-        assert 0.9 < patience < 1.5
-        assert max(seconds for _, seconds in others) < 0.3
+        assert 0.9 < patience < 1.9
+        assert max(seconds for _, seconds in others) < 0.9
         assert {status for each, _ in [(first, 0), *others] for status in told(each)} == {"pending"}
         assert office.queue.calls["publish"] == 1
 
@@ -150,13 +150,13 @@ class TestABrokerThatIsNot:
     ) -> None:
         """RabbitMQ out of memory, Kafka without enough replicas: a check says nothing about them."""
         office.queue.publishing_hangs = True
-        began, waits = time.monotonic(), 0
+        began = time.monotonic()
         while time.monotonic() - began < 2.5:
-            _, seconds = await timed(office, asking())
-            waits += seconds > 0.09
+            await office.accept(asking())
             await asyncio.sleep(0.01)
 
-        assert 2 <= waits <= 5  # after 0.1, 0.2, 0.4, 0.8 s …; without growth a dozen
+        # At first, and 0.1, 0.2, 0.4, 0.8 s after the last one ended; without growth a dozen times.
+        assert 2 <= office.queue.calls["publish"] <= 6
 
     async def test_what_it_does_not_confirm_is_answered_as_pending_alone(self, office: Office) -> None:
         office.queue.refuses = frozenset({"sms"})

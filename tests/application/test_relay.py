@@ -59,6 +59,7 @@ class TestPublishing:
     ) -> None:
         """With the real figures: three relays, and callers that go on all the while."""
         monkeypatch.undo()
+        assert timedelta(seconds=0.5) >= relay.INTERVAL
         office.queue.is_away = True
         ids = await office.pending(200)
         async with office.relaying(relays=3):
@@ -71,7 +72,7 @@ class TestPublishing:
 
             office.queue.is_away = False
 
-            await office.become(ids, Status.QUEUED, seconds=1)
+            await office.become(ids, Status.QUEUED, seconds=2)  # a second, and this machine's second
             await asyncio.sleep(1)
         assert set(office.queue.given.values()) == {1}
         assert len(office.queue.given) == await office.house.count()
@@ -110,7 +111,7 @@ class TestPublishing:
 
             office.queue.publishing_hangs = False
 
-            await office.become(ids, Status.QUEUED, seconds=1.5)
+            await office.become(ids, Status.QUEUED, seconds=3)
 
     async def test_what_it_does_not_confirm_stays_pending_and_is_tried_again(self, office: Office) -> None:
         office.queue.refuses = frozenset({"sms"})
@@ -160,8 +161,6 @@ class TestPublishing:
         async with office.relaying() as stopping:
             await until(lambda: len(office.queue.given) == 10)
             stopping.set()
-            async with asyncio.timeout(0.3):
-                await asyncio.sleep(0.05)
 
         assert len(office.queue.given) == 10
 
@@ -187,14 +186,14 @@ class TestRecovering:
     async def test_what_a_wiped_broker_held_is_published_again_when_its_trust_has_run_out(
         self, office: Office
     ) -> None:
-        office.trust = timedelta(seconds=0.4)
+        office.trust = timedelta(seconds=1)
         ids = await trusted(office, 50)
         office.queue.wipe()
         async with office.relaying(relays=3):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.4)
             assert not office.queue.ids
 
-            await until(lambda: office.queue.ids == set(ids), seconds=2)
+            await until(lambda: office.queue.ids == set(ids))
             await asyncio.sleep(0.2)
 
         assert set(office.queue.given.values()) == {2}
@@ -241,11 +240,12 @@ class TestRecovering:
         office.trust = timedelta(seconds=0.3)
         office.queue.loses_everything = True
         [one] = await office.pending()
+        began = time.monotonic()
 
         async with office.relaying(relays=3):
-            await asyncio.sleep(1)
+            await until(lambda: office.queue.given[one] == 4)
 
-        assert 2 <= office.queue.given[one] <= 4
+        assert time.monotonic() - began >= 0.9
 
     async def test_recovery_is_no_faster_than_its_share_of_a_second(
         self, office: Office, monkeypatch: pytest.MonkeyPatch
@@ -281,7 +281,10 @@ class TestRecovering:
 
         assert time.monotonic() - back >= 0.4  # AFTER_OUTAGE is 0.5
 
-    async def test_an_outage_of_the_broker_makes_it_no_more_patient(self, office: Office) -> None:
+    async def test_an_outage_of_the_broker_makes_it_no_more_patient(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(relay, "AFTER_OUTAGE", timedelta(minutes=1))
         office.trust = timedelta(seconds=0.05)
         await trusted(office, 5)
         office.queue.wipe()
@@ -290,7 +293,7 @@ class TestRecovering:
             await asyncio.sleep(0.2)
             office.queue.is_away = False
 
-            await until(lambda: max(office.queue.given.values()) == 2, seconds=0.35)
+            await until(lambda: max(office.queue.given.values()) == 2)
 
     async def test_it_says_what_the_broker_lost(self, office: Office) -> None:
         office.trust = timedelta()
