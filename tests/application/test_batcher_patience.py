@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from notification_service.application.batcher import LATE, STUCK
+from notification_service.application.batcher import TURN
 from notification_service.domain.errors import OverloadedError
 from tests.application.test_batcher import Recorder, batcher, submitted
 
@@ -42,15 +42,35 @@ async def test_while_nothing_moves_new_items_are_refused_at_once() -> None:
     flush.open.clear()
     batch = batcher(flush, patience=PATIENCE)
     first, second = *await submitted(batch, 1), *await submitted(batch, 2)
-    await asyncio.sleep(SECONDS * STUCK * 1.2)
+    await asyncio.sleep(SECONDS * TURN * 1.2)
 
     with pytest.raises(OverloadedError):
         async with asyncio.timeout(0):
             await batch.submit(3)
 
     flush.open.set()
-    assert (await first, await second) == (2, 4)
+    assert await first == 2
+    with pytest.raises(OverloadedError):
+        await second
     assert await batch.submit(4) == 8
+
+
+async def test_a_batch_gets_smaller_while_it_is_slow_and_larger_again() -> None:
+    """And whoever would wait for several slow ones is refused at once."""
+    flush = Recorder()
+    batch = batcher(flush, largest=8, patience=PATIENCE)
+    flush.open.clear()
+    slow = await submitted(batch, *range(8))
+    await asyncio.sleep(SECONDS * TURN * 1.2)
+    flush.open.set()
+    await asyncio.gather(*slow)
+
+    results = await asyncio.gather(*(batch.submit(item) for item in range(20)), return_exceptions=True)
+    later = await asyncio.gather(*(batch.submit(item) for item in range(20)))
+
+    assert [type(each) for each in results] == [int] * 4 + [OverloadedError] * 16
+    assert later == [item * 2 for item in range(20)]
+    assert [len(each) for each in flush.batches] == [8, 4, 8, 8, 4]
 
 
 async def test_what_has_waited_too_long_is_refused_and_not_begun() -> None:
@@ -60,7 +80,7 @@ async def test_what_has_waited_too_long_is_refused_and_not_begun() -> None:
     batch = batcher(flush, patience=PATIENCE)
     [first] = await submitted(batch, 1)
     [late] = await submitted(batch, 2)
-    await asyncio.sleep(SECONDS * LATE * 1.2)
+    await asyncio.sleep(SECONDS * TURN * 1.2)
 
     flush.open.set()
 

@@ -17,10 +17,8 @@ type Flush[Item, Result] = Callable[[Sequence[Item]], Awaitable[Sequence[Result 
 type Waiting[Item, Result] = tuple[Item, asyncio.Future[Result], float]
 """An item, where its result goes, and since when it waits."""
 
-STUCK = 1 / 4
-"""Of the patience: while one has waited longer for its turn, new ones are refused at once."""
-LATE = 1 / 2
-"""Of the patience: one that has waited longer is refused, since too little is left for its flush."""
+TURN = 1 / 4
+"""Of the patience: whoever waits longer for the flush to begin, or would have to, is refused."""
 
 
 class IncompleteFlushError(NotificationServiceError):
@@ -47,6 +45,14 @@ class Batcher[Item, Result]:
         self._patience = patience.total_seconds()
         self._waiting: deque[Waiting[Item, Result]] = deque()
         self._runner: asyncio.Task[None] | None = None
+        self._turn = self._patience * TURN
+        self._size = largest
+        """How many are flushed at once for now."""
+        self._began: float | None = None
+        """When the flush that runs began."""
+        self._pace = 0.0
+        """Seconds that the last flush took."""
+        self._refusing: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -68,17 +74,30 @@ class Batcher[Item, Result]:
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if self._closed or len(self._waiting) >= self._capacity or self._is_stuck(now):
+        if self._closed or len(self._waiting) >= self._capacity or self._is_slow(now):
             raise OverloadedError
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((item, future, now))
+        self._refusing = self._refusing or loop.call_later(self._turn, self._refuse_late)
         if self._runner is None:
             # A context of its own: the logs of a flush belong to no single caller.
             self._runner = asyncio.create_task(self._run(), context=Context())
         return await future
 
-    def _is_stuck(self, now: float) -> bool:
-        return bool(self._waiting) and now - self._waiting[0][2] > self._patience * STUCK
+    def _is_slow(self, now: float) -> bool:
+        """Whether a new item would wait too long: a flush takes for ever, or several slow ones come first."""
+        batches_ahead = len(self._waiting) // self._size
+        running_for = now - self._began if self._began else 0
+        return max(running_for, batches_ahead * self._pace) > self._turn
+
+    def _refuse_late(self) -> None:
+        """Refuse who has waited too long, now and when it is the next one's time."""
+        loop = asyncio.get_running_loop()
+        self._refusing = None
+        while self._waiting and self._waiting[0][2] + self._turn <= loop.time():
+            _fail([self._waiting.popleft()], OverloadedError())
+        if self._waiting:
+            self._refusing = loop.call_at(self._waiting[0][2] + self._turn, self._refuse_late)
 
     async def _run(self) -> None:
         # Between the last look at the deque and clearing the runner nothing awaits: no wake-up can be lost.
@@ -92,26 +111,21 @@ class Batcher[Item, Result]:
             self._runner = None
 
     def _next_batch(self) -> list[Waiting[Item, Result]]:
-        self._refuse_late()
         batch: list[Waiting[Item, Result]] = []
-        while self._waiting and len(batch) < self._largest:
+        while self._waiting and len(batch) < self._size:
             waiting = self._waiting.popleft()
             if not waiting[1].done():
                 batch.append(waiting)
         return batch
 
-    def _refuse_late(self) -> None:
-        latest = asyncio.get_running_loop().time() - self._patience * LATE
-        while self._waiting and self._waiting[0][2] < latest:
-            _fail([self._waiting.popleft()], OverloadedError())
-
     async def _settle(self, batch: Sequence[Waiting[Item, Result]]) -> None:
-        """A flush ends when its oldest item is out of patience; whoever waits meanwhile is younger."""
+        """Flush until the oldest item is out of patience."""
         if not batch:
             return
-        deadline = batch[0][2] + self._patience
+        loop, deadline = asyncio.get_running_loop(), batch[0][2] + self._patience
+        began = self._began = loop.time()
         # Ending a flush takes time, too: it may have connections to close that hang.
-        giving_up = asyncio.get_running_loop().call_at(deadline, self._give_up, batch)
+        giving_up = loop.call_at(deadline, _fail, batch, OverloadedError())
         try:
             async with asyncio.timeout_at(deadline):
                 results = await self._flush([item for item, _, _ in batch])
@@ -129,10 +143,14 @@ class Batcher[Item, Result]:
             _answer(batch, results)
         finally:
             giving_up.cancel()
+            self._began = None
+            self._keep_pace(len(batch), loop.time() - began)
 
-    def _give_up(self, batch: Sequence[Waiting[Item, Result]]) -> None:
-        _fail(batch, OverloadedError())
-        self._refuse_late()
+    def _keep_pace(self, count: int, seconds: float) -> None:
+        """Have a batch take no longer than a turn: after a slow one half as many, after a quick one more."""
+        self._pace = seconds
+        slow = seconds > self._turn
+        self._size = max(1, count // 2) if slow else min(self._largest, self._size * 2)
 
     async def _isolate(self, batch: Sequence[Waiting[Item, Result]], error: Exception) -> None:
         if len(batch) == 1:
