@@ -1,7 +1,7 @@
 """RabbitMQ is the queue: what is due is published to it with confirms, and claimed by who receives it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
@@ -85,7 +85,7 @@ class RabbitmqBroker:
         """See `Broker.wake`: a relay publishes it soon, and that wakes workers."""
 
     @asynccontextmanager
-    async def consuming(self, channels: frozenset[ChannelType]) -> AsyncIterator[None]:
+    async def consuming(self, channels: frozenset[ChannelType]) -> AsyncGenerator[None]:
         """See `Broker.consuming`."""
         consumer = Consumer(self._topology, channels, prefetch=self._prefetch, place=self._place)
         link = Link(self._url, name=f"{self._name} worker", topology=self._topology, use=consumer.on)
@@ -153,7 +153,7 @@ class RabbitmqBroker:
         return event(notification, exchange=self._topology.exchange, routing_key=key)
 
     @asynccontextmanager
-    async def _publishing(self, line: Line) -> AsyncIterator[None]:
+    async def _publishing(self, line: Line) -> AsyncGenerator[None]:
         self._line, self._publisher = line, Publisher(line, self._silences)
         try:
             yield

@@ -1,7 +1,7 @@
 """Consumes the queues of a worker's channels, on a connection of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from notification_service.adapters.brokers.rabbitmq_inbox import (
@@ -40,7 +40,7 @@ class Consumer:
         return f"RabbitMQ does not serve {', '.join(hanging)}; {HOW_TO_SERVE}" if hanging else None
 
     @asynccontextmanager
-    async def on(self, line: Line) -> AsyncIterator[None]:
+    async def on(self, line: Line) -> AsyncGenerator[None]:
         """Consume on this line until the block ends."""
         if "email" in self._inboxes:
             await self._topology.declare_logins(line.connection)

@@ -19,11 +19,11 @@ UNREADABLE = (ValueError, OverflowError, OSError, TypeError, LookupError, Struct
 def read_what_can_be_read() -> None:
     """Teach the library; a second time changes nothing."""
     if ContentHeader.unmarshal is not _tolerant:
-        ContentHeader.unmarshal = _tolerant  # type: ignore[method-assign,assignment]
+        ContentHeader.unmarshal = _tolerant  # type: ignore[method-assign]
 
 
-def _tolerant(header: ContentHeader, data: bytes, strict: Unmarshal = ContentHeader.unmarshal) -> None:
+def _tolerant(self: ContentHeader, data: bytes, strict: Unmarshal = ContentHeader.unmarshal) -> None:
     try:
-        strict(header, data)
+        strict(self, data)
     except UNREADABLE:
-        header.properties = Basic.Properties()  # the size, which stands before them, has been read
+        self.properties = Basic.Properties()  # the size, which stands before them, has been read
