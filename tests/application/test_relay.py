@@ -120,10 +120,12 @@ class TestPublishing:
             await until(lambda: office.queue.calls["publish"] == 1)
             await asyncio.sleep(0.2)
             assert office.queue.calls["publish"] == 1  # it is held, so that it doesn't spin
+            assert await office.statuses(ids) == {Status.PENDING}
 
             office.queue.refuses = frozenset()
 
-            await office.become(ids, Status.QUEUED, seconds=2)
+            await office.become(ids, Status.QUEUED)
+        assert office.queue.ids == set(ids)
 
     async def test_a_channel_without_a_queue_keeps_no_other_waiting(
         self, office: Office, monkeypatch: pytest.MonkeyPatch
