@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import aio_pika
 import pytest
@@ -179,6 +180,29 @@ async def test_a_worker_takes_no_more_than_its_prefetch(rig: Rig) -> None:
             await broker.settled(parcel)
             await asyncio.sleep(SILENCE / 2)
             assert await rig.count(rig.topology.queue("email")) == 4
+
+
+async def test_a_queue_that_somebody_deleted_is_made_again(rig: Rig) -> None:
+    """Whoever consumes it goes on, and whoever counts it sees to it."""
+    async with rig.broker() as broker, broker.consuming(CONSUMED):
+        await answering(broker)
+        async with rig.channel() as channel:
+            await channel.queue_delete(rig.topology.queue("email"))
+            await channel.queue_delete(rig.topology.queue("sms.low"))
+
+        await until_drained(broker)
+        notification = a_notification()
+        await broker.publish([notification])
+        assert await receive(broker, 1) == [notification.id]
+
+
+async def until_drained(broker: RabbitmqBroker) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(BrokerUnavailableError):
+                if await broker.drained() >= CONSUMED:
+                    return
+            await asyncio.sleep(0.05)
 
 
 async def test_the_urgent_overtake_a_backlog(rig: Rig) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 
 from notification_service.adapters.brokers.rabbitmq_consumer import Consumer
 from notification_service.adapters.brokers.rabbitmq_inbox import RabbitmqParcel
@@ -21,6 +21,7 @@ from notification_service.domain.notification import Notification, NotificationI
 from notification_service.domain.status_events import StatusEvent
 
 ANSWERED_WITHIN = 1.5
+COUNTED_WITHIN = 4.0
 LOOKS = 5
 """How often one question for what is drained looks at a queue that isn't empty."""
 BETWEEN_LOOKS = 0.02
@@ -119,7 +120,10 @@ class RabbitmqBroker:
         try:
             empty = await self._empty(line)
         except (AMQPError, ChannelInvalidStateError, OSError) as error:  # TimeoutError is an OSError
-            line.give_up(error)
+            if isinstance(
+                error, ChannelNotFoundEntity
+            ):  # a queue is gone: on a new line all is declared anew
+                line.give_up(error)
             raise BrokerUnavailableError(explain(error)) from None
         return frozenset() if first else empty
 
@@ -182,7 +186,7 @@ class RabbitmqBroker:
 
     async def _empty(self, line: Line) -> frozenset[ChannelType]:
         """Return the channels whose queues are all seen empty at some moment of this call."""
-        async with asyncio.timeout(ANSWERED_WITHIN), line.connection.channel() as channel:
+        async with asyncio.timeout(COUNTED_WITHIN), line.connection.channel() as channel:
             full = {queue: each for each in self._topology.channels for queue in self._topology.queues(each)}
             for look in range(LOOKS):
                 await asyncio.sleep(BETWEEN_LOOKS if look else 0)
