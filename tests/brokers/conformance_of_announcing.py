@@ -3,7 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,12 +62,12 @@ class Ear(Protocol):
         """Wait for a message and take it."""
 
 
-class AnnouncingConformance(ABC):
-    """The sentences of `Announcer`, and what is promised of all transitions together."""
+class Stage(ABC):
+    """Where other systems are told; those who announce and listen in one test share a topic or exchange."""
 
     @abstractmethod
     def make(self) -> AnnouncingBroker:
-        """Return a broker, not yet entered; those of one test share a topic or exchange."""
+        """Return a broker, not yet entered."""
 
     @abstractmethod
     def make_out_of_reach(self) -> AnnouncingBroker:
@@ -84,6 +84,18 @@ class AnnouncingConformance(ABC):
     @abstractmethod
     def address(self, event: StatusEvent) -> str:
         """What messages are told apart by on their way."""
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[AnnouncingBroker]:
+        """A broker that can be reached."""
+        async with self.make() as broker, asyncio.timeout(2 * PATIENCE):
+            while not await _is_well(broker):  # noqa: ASYNC110 - nobody tells when
+                await asyncio.sleep(0.05)
+            yield broker
+
+
+class AnnouncingConformance(Stage):
+    """The sentences of `Announcer`, and what is promised of all transitions together."""
 
     async def test_an_event_arrives_as_it_is_documented(self) -> None:
         async with self.connected() as broker, self.listening() as ear:
@@ -137,45 +149,51 @@ class AnnouncingConformance(ABC):
 
         assert list(told.values()) == [A_LIFE] * MANY
 
+
+class HangingServer(Protocol):
+    """A server of the test's own."""
+
+    def freeze(self) -> None: ...
+    def thaw(self) -> None: ...
+
+
+class HangingConformance(Stage):
+    """What is promised of all transitions when everything goes wrong at once."""
+
+    server: HangingServer
+
     @pytest.mark.postgres
-    async def test_every_transition_is_told_though_who_announces_is_killed(
+    async def test_every_transition_is_told_though_who_announces_is_killed_while_the_broker_hangs(
         self, postgres_url: str, tmp_path: Path
     ) -> None:
-        """Three times, in the middle of it."""
-        settings = self.settings() | {"NS_DATABASE_URL": postgres_url, "NS_WORKER_PORT": "0"}
+        """In its hands are events that the broker has taken, and events that it has not."""
         async with (
             House.open(postgres_url, status_events=True) as house,
-            self.connected() as last,
+            self.connected() as another,
             self.listening() as ear,
-            AsyncExitStack() as afterwards,
         ):
-            living = asyncio.create_task(live(house, pause=0.3))
-            heard = list[Heard]()
-            for _ in range(3):
-                relay = ServiceProcess.start(
-                    [PROGRAMS / "worker", "--relay-only"],
-                    settings=settings,
-                    folder=tmp_path,
-                    log="relay.log",
-                    port=0,
-                )
-                afterwards.callback(relay.kill)
-                heard += [await ear.next() for _ in range(50)]
+            living = asyncio.create_task(live(house, pause=0.1))
+            async with self._process(postgres_url, tmp_path) as relay:
+                heard = [await ear.next() for _ in range(20)]
+                self.server.freeze()
+                await asyncio.sleep(1.5)
                 relay.kill()
-            assert not living.done()
-            await afterwards.enter_async_context(announcing(house, last))
-            told = await everything(ear, heard)
+            self.server.thaw()
+            async with announcing(house, another):
+                told = await everything(ear, heard)
             await living
 
         assert list(told.values()) == [A_LIFE] * MANY
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[AnnouncingBroker]:
-        """A broker that can be reached."""
-        async with self.make() as broker, asyncio.timeout(2 * PATIENCE):
-            while not await _is_well(broker):  # noqa: ASYNC110 - nobody tells when
-                await asyncio.sleep(0.05)
-            yield broker
+    async def _process(self, postgres_url: str, folder: Path) -> AsyncIterator[ServiceProcess]:
+        settings = self.settings() | {"NS_DATABASE_URL": postgres_url, "NS_WORKER_PORT": "0"}
+        command = (PROGRAMS / "worker", "--relay-only")
+        relay = ServiceProcess.start(command, settings=settings, folder=folder, log="relay.log", port=0)
+        try:
+            yield relay
+        finally:
+            relay.kill()
 
 
 @asynccontextmanager

@@ -12,17 +12,22 @@ from aiokafka import AIOKafkaConsumer
 from notification_service.adapters.brokers.kafka import KafkaBroker
 from notification_service.adapters.brokers.kafka_access import KafkaAccess
 from notification_service.domain.status_events import StatusEvent
-from tests.brokers.conformance_of_announcing import AnnouncingConformance, Ear, Heard
+from tests.brokers.conformance_of_announcing import (
+    AnnouncingConformance,
+    Ear,
+    HangingConformance,
+    Heard,
+    Stage,
+)
 from tests.services import free_port
-from tests.services.kafka import KafkaServer
+from tests.services.kafka import KafkaServer, OwnKafka
 
 
-class TestAnnouncing(AnnouncingConformance):
+class OnKafka(Stage):
     """A topic of its own for each test."""
 
-    @pytest.fixture(autouse=True)
-    def _on_a_server(self, kafka_server: KafkaServer) -> None:
-        self.bootstrap, self.name = kafka_server.bootstrap, uuid.uuid4().hex
+    bootstrap: str
+    name: str
 
     @override
     def make(self) -> KafkaBroker:
@@ -67,6 +72,22 @@ class TestAnnouncing(AnnouncingConformance):
             replication=1,
             status_topic=f"{self.name}.status",
         )
+
+
+class TestAnnouncing(OnKafka, AnnouncingConformance):
+    """On a server that is to be left running."""
+
+    @pytest.fixture(autouse=True)
+    def _on_a_server(self, kafka_server: KafkaServer) -> None:
+        self.bootstrap, self.name = kafka_server.bootstrap, uuid.uuid4().hex
+
+
+class TestAnnouncingThroughKills(OnKafka, HangingConformance):
+    """On a server of its own."""
+
+    @pytest.fixture(autouse=True)
+    def _on_its_own_server(self, own_kafka: OwnKafka) -> None:
+        self.server, self.bootstrap, self.name = own_kafka, own_kafka.bootstrap, uuid.uuid4().hex
 
 
 class KafkaEar:

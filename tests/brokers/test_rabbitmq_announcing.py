@@ -14,23 +14,24 @@ from notification_service.adapters.brokers.rabbitmq import RabbitmqBroker
 from notification_service.domain.errors import BrokerUnavailableError
 from notification_service.domain.status_events import StatusEvent
 from tests.brokers.conformance import PATIENCE
-from tests.brokers.conformance_of_announcing import AN_EVENT, AnnouncingConformance, Ear, Heard
+from tests.brokers.conformance_of_announcing import (
+    AN_EVENT,
+    AnnouncingConformance,
+    Ear,
+    HangingConformance,
+    Heard,
+    Stage,
+)
 from tests.brokers.rabbitmq_rig import Rig
 from tests.services import free_port
-from tests.services.rabbitmq import RabbitmqServer
+from tests.services.rabbitmq import OwnRabbitmq, RabbitmqServer
 
 
-class TestAnnouncing(AnnouncingConformance):
+class OnRabbitmq(Stage):
     """An exchange of its own for each test."""
 
-    @pytest.fixture(autouse=True)
-    async def _on_a_server(self, rabbitmq_server: RabbitmqServer) -> AsyncIterator[None]:
-        self.rig = Rig(rabbitmq_server.url)
-        self.exchange = f"{self.rig.prefix}status"
-        yield
-        await self.rig.remove()
-        async with self.rig.channel() as channel:
-            await channel.exchange_delete(self.exchange)
+    rig: Rig
+    exchange: str
 
     @override
     def make(self) -> RabbitmqBroker:
@@ -65,6 +66,19 @@ class TestAnnouncing(AnnouncingConformance):
         """So that others bind for what they care for."""
         return event.event_type
 
+
+class TestAnnouncing(OnRabbitmq, AnnouncingConformance):
+    """On a server that is to be left running."""
+
+    @pytest.fixture(autouse=True)
+    async def _on_a_server(self, rabbitmq_server: RabbitmqServer) -> AsyncIterator[None]:
+        self.rig = Rig(rabbitmq_server.url)
+        self.exchange = f"{self.rig.prefix}status"
+        yield
+        await self.rig.remove()
+        async with self.rig.channel() as channel:
+            await channel.exchange_delete(self.exchange)
+
     async def test_the_exchange_is_durable_and_messages_outlive_a_restart(self) -> None:
         async with self.connected() as broker, self.rig.channel() as channel:
             await channel.declare_exchange(self.exchange, ExchangeType.TOPIC, durable=True)
@@ -84,6 +98,15 @@ class TestAnnouncing(AnnouncingConformance):
         async with self.make() as broker, asyncio.timeout(PATIENCE):
             while "NS_STATUS_EVENTS" not in await _trouble(broker):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.05)
+
+
+class TestAnnouncingThroughKills(OnRabbitmq, HangingConformance):
+    """On a server of its own."""
+
+    @pytest.fixture(autouse=True)
+    def _on_its_own_server(self, own_rabbitmq: OwnRabbitmq) -> None:
+        self.server, self.rig = own_rabbitmq, Rig(own_rabbitmq.url)
+        self.exchange = f"{self.rig.prefix}status"
 
 
 class RabbitmqEar:

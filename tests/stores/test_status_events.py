@@ -146,6 +146,7 @@ async def test_what_is_merely_on_its_way_is_not_told(house: House, events: SqlSt
 async def test_off_nothing_is_kept(house: House, events: SqlStatusEvents, postgres_url: str) -> None:
     async with House.open(postgres_url) as silent:
         await settle(silent, sent(await silent.add_and_claim()))
+        await silent.add_one(status=Status.SUPPRESSED)
 
     assert (await everything(events)).heard == []
 
