@@ -192,3 +192,21 @@ async def test_letters_at_the_same_place_of_a_topic_made_again_have_other_names(
     assert len(set(names[:3])) == 3
     assert names[3] == names[0]
     assert all(len(name) <= 255 for name in names)
+
+
+async def test_a_cancelled_take_hands_out_nothing() -> None:
+    """At whatever turn of the loop it is cancelled, before or after something came."""
+    for turns in range(5):
+        for arrival in range(turns + 1):
+            inbox = an_inbox()
+            taking = asyncio.create_task(inbox.take("email", limit=1))
+            for turn in range(turns):
+                if turn == arrival:
+                    inbox.put(PLACE, [a_record(0)])
+                await asyncio.sleep(0)
+            if arrival == turns:
+                inbox.put(PLACE, [a_record(0)])
+            taking.cancel()
+            (outcome,) = await asyncio.gather(taking, return_exceptions=True)
+
+            assert isinstance(outcome, KafkaParcel) or (await take(inbox)).ids
