@@ -39,6 +39,7 @@ class Relay:
         self._metrics = metrics
         self._is_away = False
         self._patient_until = 0.0
+        self._asked_at = 0.0
 
     async def run(self, *, stopping: asyncio.Event) -> None:
         """Relay until `stopping` is set."""
@@ -46,7 +47,7 @@ class Relay:
         while not stopping.is_set():
             await self._guarded(lambda: self.publish_due(stopping))
             if monotonic() >= recover_at:
-                recover_at = monotonic() + RECOVERY_INTERVAL.total_seconds()
+                recover_at = monotonic() + min(RECOVERY_INTERVAL, self._trust / 2).total_seconds()
                 await self._guarded(lambda: self.recover(stopping))
             if monotonic() >= adopt_at:
                 adopt_at = monotonic() + ADOPTION_INTERVAL.total_seconds()
@@ -70,10 +71,15 @@ class Relay:
 
     async def recover(self, stopping: asyncio.Event) -> None:
         """Publish again what the queue was trusted with for too long and demonstrably no longer holds."""
+        began = monotonic()
         drained = await self._broker.drained()
+        last_asked_at, self._asked_at = self._asked_at, began
         if monotonic() < self._patient_until:
             return
-        while drained and not stopping.is_set():
+        # It answers for what was published before it was last asked. What was published since has run out of
+        # trust only after this: also what we publish again right here, which a long backlog would repeat.
+        until = last_asked_at + self._trust.total_seconds()
+        while drained and monotonic() < until and not stopping.is_set():
             lost = await self._outbox.distrust(drained, limit=BATCH)
             if not lost:
                 return
