@@ -122,6 +122,8 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
                 await self._inbox.all_settled()
         await self._try_to_commit()
         self._let_go()
+        if places := set(revoked):
+            log.info("partitions_revoked", count=len(places), group=self._group)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Begin at the committed offsets."""
