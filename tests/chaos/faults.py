@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from tests.chaos.hands import Hands
 from tests.chaos.plan import Fault
@@ -42,10 +43,14 @@ class Blows:
             for target in sorted({fault.target for fault in faults}):
                 targets.create_task(self._one_by_one([each for each in faults if each.target == target]))
 
+    def note(self, what: str) -> None:
+        """Write down what happens now."""
+        self.log.append(f"{datetime.now(UTC):%H:%M:%S.%f} {what}")
+
     async def _one_by_one(self, faults: Sequence[Fault]) -> None:
         for fault in faults:
             await asyncio.sleep(max(0.0, self._began + fault.at - time.monotonic()))
-            self.log.append(f"{time.monotonic() - self._began:.1f} s: {fault}")
+            self.note(str(fault))
             self.struck[f"{fault.target} {fault.deed}"] += 1
             await self._strike(fault)
 

@@ -50,7 +50,7 @@ async def _freeze(scene: Scene, name: str) -> tuple[float, float]:
     await asyncio.sleep(1)
     async with scene.hands.watched():
         await scene.hands.look()
-        scene.blows.log.append(f"{name} stands still for {FROZEN_SECONDS:.0f} s")
+        scene.blows.note(f"{name} stands still for {FROZEN_SECONDS:.0f} s")
         server.freeze()
         slowest = await _health_checks(scene, until=time.monotonic() + FROZEN_SECONDS)
         server.thaw()

@@ -49,7 +49,7 @@ class Fault:
     @override
     def __str__(self) -> str:
         which = "all" if self.member is None else self.member
-        return f"{self.at:.1f} s {self.target} {which} {self.deed} for {self.seconds:.1f} s"
+        return f"{self.target} {which} {self.deed} for {self.seconds:.1f} s, planned at {self.at:.1f} s"
 
 
 @dataclass(frozen=True, kw_only=True)

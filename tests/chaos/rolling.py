@@ -28,7 +28,9 @@ async def _restart_all(scene: Scene) -> None:
 
 
 async def _restart(scene: Scene, member: Member) -> None:
+    scene.blows.note(f"{member.name} is asked to stop")
     code = await member.stop()
+    scene.blows.note(f"{member.name} left with {code}")
     scene.blows.exits[f"{member.program} left with {code}"] += 1
     if code != 0:
         scene.site.incidents.append(f"{member.name} left with {code} when it was asked to stop")

@@ -5,10 +5,20 @@ from typing import Any
 from tests.chaos.plan import Plan
 from tests.chaos.planted import PLANTS
 
+PATIENT = {"NS_SEND_TIMEOUT_SECONDS": "10", "NS_LEASE_SECONDS": "20"}
+"""Where nothing fails, a busy machine must not look like it."""
+
 SIZES: dict[str, dict[str, Any]] = {
     "minute": {"accepts": 3_000, "seconds": 25, "kills": 2, "others": 2, "storms": 1, "calm_accepts": 200},
     "ordinary": {},
-    "rolling": {"accepts": 10_000, "seconds": 90, "kills": 0, "others": 0, "polite_receivers": True},
+    "rolling": {
+        "accepts": 10_000,
+        "seconds": 90,
+        "kills": 0,
+        "others": 0,
+        "polite_receivers": True,
+        "settings": PATIENT,
+    },
     "hang": {"accepts": 6_000, "kills": 0, "others": 0},
     "full": {"accepts": 100_000, "seconds": 700, "kills": 25, "others": 20, "storms": 6},
 }

@@ -180,3 +180,5 @@ CHECKS: tuple[Check, ...] = (
     late_in_calm,
     repeated_with_another_answer,
 )
+
+NAMES = frozenset(check.__name__ for check in CHECKS)
