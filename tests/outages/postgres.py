@@ -73,6 +73,10 @@ class OwnPostgres:
         self.kill()
         shutil.rmtree(self._cluster.folder, ignore_errors=True)
 
+    def program(self, name: str) -> Path:
+        """Another of PostgreSQL's programs, of the same version."""
+        return Path(self._cluster.command(self.port, ())[0]).resolve().with_name(name)
+
     def database(self, port: int | None = None) -> str:
         """Make an empty database; return its URL, by way of `port` where a proxy stands."""
         name = f"test_{uuid.uuid4().hex}"
@@ -106,15 +110,6 @@ class OwnPostgres:
         if self._kept:
             self._kept.stop()
         self._kept = None
-
-
-def programs() -> Path:
-    """The folder of PostgreSQL's own programs."""
-    cluster_folder = new_folder("postgres-programs")
-    try:
-        return Path(new_cluster(cluster_folder).command(1, ())[0]).parent
-    finally:
-        shutil.rmtree(cluster_folder, ignore_errors=True)
 
 
 async def _execute(url: str, statements: Iterable[str]) -> None:
