@@ -152,9 +152,6 @@ class BrokerConformance(ABC):
         assert not ids
         return letters
 
-    async def _some(self, broker: Broker, channel: ChannelType) -> set[NotificationId]:
-        return await self._within(broker, channel, 0.05, limit=1)
-
     async def _within(
         self, broker: Broker, channel: ChannelType, seconds: float, *, limit: int = 100, settle: bool = False
     ) -> set[NotificationId]:

@@ -70,6 +70,7 @@ class QueueConformance(BrokerConformance):
             sizes, seen = [], 0
 
             async with broker.consuming(CONSUMED):
+                await asyncio.sleep(self.fills_in)
                 while seen < 8:
                     parcel = await self._receive(broker, "email", limit=3)
                     sizes.append(len(parcel.ids or ()) + len(parcel.letters))
@@ -104,17 +105,16 @@ class QueueConformance(BrokerConformance):
         received: set[NotificationId] = set()
         async with self.connected() as broker, broker.consuming(CONSUMED):
             await broker.publish(notifications)
-            async with asyncio.timeout(PATIENCE):
-                while len(received) < len(notifications):
-                    receiving = asyncio.create_task(broker.receive("email", limit=1, more=True))
-                    for _ in range(len(received) % 4):
-                        await asyncio.sleep(0)
-                    receiving.cancel()
-                    for parcel in await asyncio.gather(receiving, return_exceptions=True):
-                        if isinstance(parcel, Parcel):
-                            received.update(parcel.ids or ())
-                    await asyncio.sleep(0.01)
-                    received.update(await self._some(broker, "email"))
+            await asyncio.sleep(self.fills_in)
+            while len(received) < len(notifications):
+                receiving = asyncio.create_task(broker.receive("email", limit=1, more=True))
+                for _ in range(len(received) % 5):
+                    await asyncio.sleep(0)
+                receiving.cancel()
+                for parcel in await asyncio.gather(receiving, return_exceptions=True):
+                    if isinstance(parcel, Parcel):
+                        received.update(parcel.ids or ())
+                received.add(await self._one(broker, "email"))
 
         assert received == {each.id for each in notifications}
 

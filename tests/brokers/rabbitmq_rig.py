@@ -5,11 +5,12 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, override
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity
+from pamqp.commands import Basic
 
 from notification_service.adapters.brokers.rabbitmq import RabbitmqBroker
 from notification_service.adapters.brokers.rabbitmq_topology import QueueType, Topology
@@ -17,6 +18,15 @@ from notification_service.domain.channels import ChannelType
 from tests.brokers.conformance import PATIENCE
 
 DECLARED: tuple[ChannelType, ...] = ("email", "sms")
+
+
+class Nameless(Basic.Properties):
+    """Leaves the message_id away that the library insists on."""
+
+    @override
+    def marshal(self) -> bytes:
+        self.message_id = None
+        return super().marshal()
 
 
 @dataclass
@@ -49,10 +59,11 @@ class Rig:
         async with await aio_pika.connect(self.url) as connection, connection.channel() as channel:
             yield channel
 
-    async def put(self, queue: str, body: bytes, **properties: Any) -> None:
-        """Put a message into a queue, as another producer would."""
+    async def put(self, queue: str, body: bytes, properties: Basic.Properties | None = None) -> None:
+        """Put a message into a queue, as another producer would: most give it no identity."""
         async with self.channel() as channel:
-            await channel.default_exchange.publish(aio_pika.Message(body, **properties), queue)
+            underlay = await channel.get_underlay_channel()
+            await underlay.basic_publish(body, routing_key=queue, properties=properties or Nameless())
 
     async def count(self, queue: str) -> int:
         """How many messages wait in a queue for a consumer."""

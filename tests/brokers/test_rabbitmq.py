@@ -9,7 +9,7 @@ from notification_service.adapters.brokers.rabbitmq_topology import QueueType
 from notification_service.domain.channels import ChannelType
 from notification_service.ports import Broker
 from tests.brokers.conformance_of_queues import QueueConformance
-from tests.brokers.rabbitmq_rig import Rig
+from tests.brokers.rabbitmq_rig import Nameless, Rig
 from tests.services import free_port
 from tests.services.rabbitmq import RabbitmqServer
 
@@ -35,7 +35,7 @@ class TestConformance(QueueConformance):
 
     @override
     async def put(self, channel: ChannelType, body: bytes, *, headers: dict[str, str] | None = None) -> None:
-        await self.rig.put(self.rig.topology.queue(channel), body, headers=headers)
+        await self.rig.put(self.rig.topology.queue(channel), body, Nameless(headers=dict(headers or {})))
 
     @override
     async def dead_letters(self, count: int) -> Sequence[tuple[bytes, str]]:

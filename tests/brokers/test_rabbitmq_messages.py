@@ -18,7 +18,7 @@ from notification_service.domain.errors import BrokerUnavailableError
 from notification_service.domain.events import Letter, write_event
 from notification_service.domain.notification import Trail
 from tests.brokers.conformance import CONSUMED, PATIENCE, SILENCE, a_dead_one, answering
-from tests.brokers.rabbitmq_rig import Rig
+from tests.brokers.rabbitmq_rig import Nameless, Rig
 from tests.services.rabbitmq import RabbitmqServer
 from tests.stores.making import a_notification
 
@@ -126,7 +126,7 @@ async def test_work_of_other_channels_is_left_to_others(rig: Rig) -> None:
 
 async def test_a_named_letter_keeps_its_name_and_is_not_copied(rig: Rig) -> None:
     async with connected(rig) as broker:
-        await rig.put(rig.topology.queue("email"), b"{}", message_id="theirs")
+        await rig.put(rig.topology.queue("email"), b"{}", Basic.Properties(message_id="theirs"))
         names = set()
         for _ in range(2):
             async with broker.consuming(CONSUMED), asyncio.timeout(PATIENCE):
@@ -139,33 +139,17 @@ async def test_a_named_letter_keeps_its_name_and_is_not_copied(rig: Rig) -> None
 async def test_a_nameless_letter_is_given_a_name_that_it_keeps(rig: Rig) -> None:
     """In the queue itself, so that a worker who gets it after us knows it, and with all that it had."""
     async with connected(rig) as broker:
-        await rig.put(rig.topology.queue("email"), b"{}", priority=9, headers={"a": "b", "CC": ["x"]})
-        # aio_pika makes up a message_id; other libraries don't
-        await publish_without_name(rig, b"{}")
-        async with broker.consuming(CONSUMED), asyncio.timeout(PATIENCE):
-            for _ in range(2):
-                await broker.receive("email", limit=1, more=False)
-
-        messages = await rig.take(rig.topology.queue("email"), 2)
-
-    assert all(message.message_id for message in messages)
-    assert {message.correlation_id for message in messages} == {None, "theirs"}
-
-
-async def publish_without_name(rig: Rig, body: bytes) -> None:
-    async with rig.channel() as channel:
-        underlay = await channel.get_underlay_channel()
         properties = Nameless(correlation_id="theirs", headers={"CC": ["nowhere"]}, user_id="guest")
-        await underlay.basic_publish(body, routing_key=rig.topology.queue("email"), properties=properties)
+        await rig.put(rig.topology.queue("email"), b"{}", properties)
+        async with broker.consuming(CONSUMED), asyncio.timeout(PATIENCE):
+            await broker.receive("email", limit=1, more=False)
 
+        (message,) = await rig.take(rig.topology.queue("email"))
 
-class Nameless(Basic.Properties):
-    """Leaves the message_id away that the library insists on."""
-
-    @override
-    def marshal(self) -> bytes:
-        self.message_id = None
-        return super().marshal()
+    assert message.message_id
+    assert message.correlation_id == "theirs"
+    assert "CC" not in message.headers
+    assert message.user_id is None
 
 
 class Microseconds(Nameless):
@@ -183,11 +167,7 @@ async def test_properties_that_nobody_can_read_stop_nobody(rig: Rig, queue_type:
     rig.queue_type = queue_type  # type: ignore[assignment]
     notification = a_notification()
     async with connected(rig) as broker, broker.consuming(CONSUMED):
-        async with rig.channel() as channel:
-            underlay = await channel.get_underlay_channel()
-            await underlay.basic_publish(
-                b"poison", routing_key=rig.topology.queue("email"), properties=Microseconds()
-            )
+        await rig.put(rig.topology.queue("email"), b"poison", Microseconds())
         await broker.publish([notification])
 
         seen: list[object] = []

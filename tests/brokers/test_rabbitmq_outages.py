@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from structlog.testing import capture_logs
@@ -89,6 +89,28 @@ async def test_a_killed_server_is_noticed_and_found_again(own_rabbitmq: OwnRabbi
         later = await publish_when_possible(broker)
         assert await receive(broker, 51) == {each.id for each in notifications} | {later}
         assert len(taken) >= 20
+
+
+async def test_what_was_confirmed_survives_a_kill_in_the_middle(own_rabbitmq: OwnRabbitmq, rig: Rig) -> None:
+    confirmed: set[NotificationId] = set()
+
+    async def publish_until_it_fails(broker: Broker) -> None:
+        with suppress(BrokerUnavailableError):
+            while True:
+                confirmed.update(await broker.publish([a_notification() for _ in range(100)]))
+
+    async with rig.broker() as broker:
+        await answering(broker)
+        publishing = [asyncio.create_task(publish_until_it_fails(broker)) for _ in range(3)]
+        await asyncio.wait(publishing, timeout=2)
+        await asyncio.to_thread(own_rabbitmq.kill)
+        await asyncio.gather(*publishing)
+        await asyncio.to_thread(own_rabbitmq.start)
+        async with broker.consuming(CONSUMED):
+            assert len(confirmed) >= 100
+            async with asyncio.timeout(PATIENCE):
+                while confirmed:
+                    confirmed -= await receive(broker, 1)
 
 
 async def test_work_goes_out_within_a_second_of_the_servers_return(
