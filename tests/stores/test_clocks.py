@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 MINUTES = 5
-LONG, SHORT, PAUSE = 60.0, 0.3, 0.5
+LONG, SHORT, PAUSE = 60.0, 1.0, 1.2
 """Seconds; the long ones would be over by a clock that is minutes ahead, the short ones not by one behind."""
 
 
