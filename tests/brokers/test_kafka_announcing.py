@@ -15,8 +15,8 @@ from notification_service.domain.status_events import StatusEvent
 from tests.brokers.conformance_of_announcing import (
     AnnouncingConformance,
     Ear,
-    HangingConformance,
     Heard,
+    OutageConformance,
     Stage,
 )
 from tests.services import free_port
@@ -82,12 +82,21 @@ class TestAnnouncing(OnKafka, AnnouncingConformance):
         self.bootstrap, self.name = kafka_server.bootstrap, uuid.uuid4().hex
 
 
-class TestAnnouncingThroughKills(OnKafka, HangingConformance):
+class TestAnnouncingInOutages(OnKafka, OutageConformance):
     """On a server of its own."""
 
     @pytest.fixture(autouse=True)
     def _on_its_own_server(self, own_kafka: OwnKafka) -> None:
         self.server, self.bootstrap, self.name = own_kafka, own_kafka.bootstrap, uuid.uuid4().hex
+
+    @override
+    def take_away(self) -> None:
+        """Killed with all that it did not write."""
+        self.server.kill()
+
+    @override
+    def bring_back(self) -> None:
+        self.server.start()
 
 
 class KafkaEar:

@@ -18,8 +18,8 @@ from tests.brokers.conformance_of_announcing import (
     AN_EVENT,
     AnnouncingConformance,
     Ear,
-    HangingConformance,
     Heard,
+    OutageConformance,
     Stage,
 )
 from tests.brokers.rabbitmq_rig import Rig
@@ -100,13 +100,22 @@ class TestAnnouncing(OnRabbitmq, AnnouncingConformance):
                 await asyncio.sleep(0.05)
 
 
-class TestAnnouncingThroughKills(OnRabbitmq, HangingConformance):
+class TestAnnouncingInOutages(OnRabbitmq, OutageConformance):
     """On a server of its own."""
 
     @pytest.fixture(autouse=True)
     def _on_its_own_server(self, own_rabbitmq: OwnRabbitmq) -> None:
         self.server, self.rig = own_rabbitmq, Rig(own_rabbitmq.url)
         self.exchange = f"{self.rig.prefix}status"
+
+    @override
+    def take_away(self) -> None:
+        """Frozen: who listens has a queue that lives as long as its connection."""
+        self.server.freeze()
+
+    @override
+    def bring_back(self) -> None:
+        self.server.thaw()
 
 
 class RabbitmqEar:
