@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from notification_service.domain.errors import LimiterUnavailableError, StoreUnavailableError
 from notification_service.domain.events import Letter
 from notification_service.domain.filters import NotificationFilter
 from notification_service.domain.notification import Notification, Reason, Status
@@ -214,6 +215,30 @@ class TestInAWorker:
         assert len(await the_ones(office)) == 1
         assert len(await office.dead_letters()) == 1
         assert {each.times for each in office.queue.waiting} <= {1}
+
+    async def test_what_cannot_be_parked_now_is_not_dropped(self, office: Office) -> None:
+        office.outage.is_on = True
+        with pytest.raises(StoreUnavailableError):
+            await office.intake()([a_letter(b"junk")])
+        office.outage.is_on = False
+
+        await office.intake()([a_letter(b"junk")])
+
+        assert len(await office.dead_letters()) == 1
+
+    async def test_what_cannot_be_accepted_now_is_not_parked_and_its_neighbours_are(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def away(_: list[str]) -> list[Allowance]:
+            raise LimiterUnavailableError
+
+        monkeypatch.setattr(office.accept._limiter, "allow_many", away)
+
+        with pytest.raises(LimiterUnavailableError):
+            await office.intake()([a_letter(), a_letter(b"junk", name="another")])
+
+        [letter] = await office.dead_letters()
+        assert letter.payload["body"] == "junk"
 
     async def test_while_the_store_is_away_no_more_are_taken_in_hand_than_there_are_slots(
         self, office: Office
