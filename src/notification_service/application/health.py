@@ -67,6 +67,7 @@ class Health:
         self._needed = frozenset(needed)
         self._clock = clock
         self._looking = asyncio.Lock()
+        self._begun = set[asyncio.Future[str]]()
         self._seen: tuple[float, Readiness] | None = None
 
     async def readiness(self) -> Readiness:
@@ -84,15 +85,29 @@ class Health:
 
     async def _look(self, name: str) -> Check:
         missing = CheckStatus.DOWN if name in self._needed else CheckStatus.DEGRADED
+        look = self._begin(self._looks[name])
         try:
             async with asyncio.timeout(PATIENCE.total_seconds()):
-                return Check(status=CheckStatus.UP, detail=await self._looks[name]())
+                return Check(status=CheckStatus.UP, detail=await asyncio.shield(look))
         except NotificationServiceError as error:
             return Check(status=missing, detail=str(error))
         except TimeoutError:
             return Check(status=missing, detail="no answer within 2 seconds")
         except Exception as error:  # a refused password, a bug: the others are to be shown all the same
             return Check(status=missing, detail=type(error).__name__)
+        finally:
+            look.cancel()  # and not waited for: there may be a connection to close that hangs
+
+    def _begin(self, look: Look) -> asyncio.Future[str]:
+        begun = asyncio.ensure_future(look())
+        self._begun.add(begun)
+        begun.add_done_callback(self._ended)
+        return begun
+
+    def _ended(self, look: asyncio.Future[str]) -> None:
+        self._begun.discard(look)
+        if not look.cancelled():
+            look.exception()  # one that came too late is nobody's any more
 
 
 def _overall(checks: Iterable[Check]) -> ReadyStatus:

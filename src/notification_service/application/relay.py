@@ -9,6 +9,7 @@ from time import monotonic
 import structlog
 
 from notification_service.domain.errors import BrokerUnavailableError, UnavailableError
+from notification_service.domain.notification import Notification
 from notification_service.observability.metrics import Metrics
 from notification_service.ports import Broker, Outbox
 
@@ -59,14 +60,17 @@ class Relay:
         if self._is_away:
             await self._broker.check()
             self._is_away = False
-        published = 0
+        published, lacking = 0, list[Notification]()
         while not stopping.is_set():
             began = monotonic()
-            taken = await self._publish_some()
+            taken = await self._publish_some(lacking)
             published += taken
             await _pause(began + taken / PER_SECOND - monotonic(), stopping)
             if taken < BATCH:
                 break
+        if lacking:  # held until here, so that they don't stand before the others of this round
+            log.warning("not_confirmed", count=len(lacking), remedy="look at the broker's queues and its log")
+            await self._outbox.release(lacking)
         return published
 
     async def recover(self, stopping: asyncio.Event) -> None:
@@ -91,8 +95,8 @@ class Relay:
         while await self._outbox.adopt(limit=BATCH) >= BATCH:
             pass
 
-    async def _publish_some(self) -> int:
-        """How many were taken; none when the broker failed."""
+    async def _publish_some(self, lacking: list[Notification]) -> int:
+        """How many were taken, none when the broker failed; adds to `lacking` what it did not confirm."""
         taken = await self._outbox.take(limit=BATCH, hold=HOLD)
         if not taken:
             return 0
@@ -105,8 +109,7 @@ class Relay:
             await self._outbox.release(taken)
             return 0
         await self._outbox.mark_queued([each for each in taken if each.id in confirmed], trust=self._trust)
-        if lacking := [each for each in taken if each.id not in confirmed]:
-            log.warning("not_confirmed", count=len(lacking), remedy="look at the broker's queues and its log")
+        lacking += [each for each in taken if each.id not in confirmed]
         return len(taken)
 
     async def _guarded(self, step: Callable[[], Awaitable[object]]) -> None:

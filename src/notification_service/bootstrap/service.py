@@ -233,13 +233,26 @@ async def _opened(database: Database) -> AsyncGenerator[Database]:
 
 
 async def _prepare(settings: Settings, database: Database) -> None:
+    while True:
+        try:
+            await _see_to_tables(settings)
+            await database.open()
+        except StoreUnavailableError as error:
+            log.warning(
+                "waiting_for_database", reason=str(error), remedy="start it, or correct NS_DATABASE_URL"
+            )
+            await asyncio.sleep(WAIT_FOR_DATABASE.total_seconds())
+        else:
+            return
+
+
+async def _see_to_tables(settings: Settings) -> None:
     async with _opened(Database(settings.async_database_url, pool_size=1)) as probe:
-        await _reach(probe)
+        await probe.check()
         if settings.is_development:
             await migrate(settings)
         elif not migrations.is_usable(await migrations.current_revision(probe)):
             raise NotMigratedError
-    await database.open()
 
 
 @asynccontextmanager
@@ -263,19 +276,6 @@ async def _limiter(settings: Settings) -> AsyncGenerator[Limiter]:
 
     async with RedisLimiter(settings.redis_url.get_secret_value(), limit) as limiter:
         yield FailOpen(limiter, limit) if settings.rate_limit_fail_open else limiter
-
-
-async def _reach(database: Database) -> None:
-    while True:
-        try:
-            await database.check()
-        except StoreUnavailableError as error:
-            log.warning(
-                "waiting_for_database", reason=str(error), remedy="start it, or correct NS_DATABASE_URL"
-            )
-            await asyncio.sleep(WAIT_FOR_DATABASE.total_seconds())
-        else:
-            return
 
 
 def _mailbox_batcher(mailbox: MailboxStore) -> Batcher[MailboxMessage, None]:

@@ -34,7 +34,6 @@ class SettingLine:
 
 NOT_YET = frozenset(
     {
-        "queued_timeout_seconds",
         "retention_days",
         "sendgrid_api_key",
         "sendgrid_from_email",

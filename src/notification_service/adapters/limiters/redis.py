@@ -47,6 +47,9 @@ REMEDIES = {
 }
 """By the first that fits; where none does, waiting is all there is to do."""
 
+OUTAGES = (RedisError, OSError, RuntimeError)
+"""TimeoutError is an OSError; uvloop raises a RuntimeError for a connection that was reset under it."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -79,7 +82,7 @@ class RedisLimiter:
 
     async def __aexit__(self, *_: object) -> None:
         """Close every connection."""
-        with suppress(RedisError, OSError):
+        with suppress(*OUTAGES):
             await self._redis.aclose()
 
     async def allow_many(self, user_ids: Sequence[str]) -> Sequence[Allowance]:
@@ -125,7 +128,7 @@ class RedisLimiter:
         try:
             async with asyncio.timeout(DEADLINE.total_seconds()):
                 yield
-        except (RedisError, OSError) as error:  # TimeoutError is an OSError
+        except OUTAGES as error:
             if isinstance(error, ReadOnlyError):
                 await self._hang_up()
             raise self._outage.told_of(error) from error
@@ -133,7 +136,7 @@ class RedisLimiter:
 
     async def _hang_up(self) -> None:
         """After a fail-over old connections lead to what is a replica now; new ones find the primary."""
-        with suppress(RedisError, OSError):
+        with suppress(*OUTAGES):
             await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     def _answers(self, granted: int, counted: int, reset: int, retry_after: int) -> Iterator[Allowance]:

@@ -86,8 +86,10 @@ class Database:
         """The database's time as last measured, without asking it; never ahead of it.
 
         PostgreSQL has a clock of its own: the local monotonic time since the last reading is added to what it
-        told then. SQLite's clock is this machine's.
+        told then. SQLite's clock is this machine's. Raises `StoreUnavailableError` before it is open: nobody
+        has asked yet.
         """
+        self._require_open()
         return _monotonic() + self._offset if self.is_postgres else datetime.now(UTC)
 
     def sql_now(self) -> ColumnElement[datetime]:
