@@ -17,7 +17,7 @@ from tests.outages.traffic import Traffic
 pytestmark = [pytest.mark.timeout(120), pytest.mark.postgres]
 
 CLIENTS = 2_000
-SECONDS = 12.0
+SECONDS = 10.0
 REFUSAL_SECONDS = 6.0
 """A quarter of a request's ten seconds, for those who came first, and what a busy machine adds."""
 MEGABYTE = 2**20
