@@ -80,7 +80,7 @@ async def test_a_broker_that_is_missing_lost_or_hanging_delays_and_refuses_nothi
         for seen in (missing, lost, hanging):
             assert (seen.code, seen.status) == (200, "degraded")
             assert list(seen.missing()) == [f"broker_{broker.name}"]
-        assert any("broker" in event for event in told)
+        assert told.count("broker_lost") >= 2
         assert waiting.document["status"] == "pending"
         assert not site.traffic.refusals()
         assert site.traffic.slowest < ACCEPT_SECONDS
