@@ -70,12 +70,10 @@ class Database:
 
     async def open(self) -> None:
         """Let statements through from now on; raises `StoreUnavailableError` when it is out of reach."""
-        self._is_open = True
-        try:
-            await self.check()
-        except BaseException:
-            self._is_open = False
-            raise
+        with translated():
+            async with self._patient(), self._connected() as connection:
+                await self._look(connection)
+        self._is_open = True  # not before its time is known
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -102,12 +100,15 @@ class Database:
 
     async def check(self) -> str:
         """Return the product and version; take note of its time."""
+        async with self.statement() as connection:
+            return await self._look(connection)
+
+    async def _look(self, connection: AsyncConnection) -> str:
         if self.is_postgres:
             query = "SELECT clock_timestamp(), 'PostgreSQL ' || current_setting('server_version')"
         else:
             query = "SELECT NULL, 'SQLite ' || sqlite_version()"
-        async with self.statement() as connection:
-            told, version = (await connection.execute(text(query))).one()
+        told, version = (await connection.execute(text(query))).one()
         if told:
             self.measured(told)
         return str(version)
