@@ -44,6 +44,7 @@ class Store(SqliteStore):
 
     fails_with: BaseException | None = None
     hangs = False
+    pause = timedelta()
     calls = 0
 
     @override
@@ -51,8 +52,7 @@ class Store(SqliteStore):
         self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta, hold: timedelta = timedelta()
     ) -> Sequence[StoredAnswer | None]:
         self.calls += 1
-        if self.hangs:
-            await asyncio.sleep(60)
+        await asyncio.sleep(60 if self.hangs else self.pause.total_seconds())
         if self.fails_with:
             raise self.fails_with
         return await super().add_many(acceptances, keep_answers=keep_answers, hold=hold)
@@ -106,6 +106,18 @@ class Desk:
     publisher: Publisher
     accept: Accept
     metrics: Metrics
+
+    def another(self) -> Accept:
+        """As another process has it: they share the store and the limiter."""
+        return Accept(
+            store=self.store,
+            limiter=self.limiter,
+            publisher=self.publisher,
+            metrics=Metrics(),
+            new_id=new_id,
+            channels=frozenset({"email"}),
+            keep_answers=AN_HOUR,
+        )
 
     async def stored(self) -> int:
         return await self.house.count()

@@ -10,7 +10,6 @@ import pytest
 
 from notification_service.application import accept as accepting
 from notification_service.application import publish
-from notification_service.application.accept import Accept
 from notification_service.application.submission import Accepted, Outcome, RateLimitedError
 from notification_service.domain.acceptance import IdempotencyKey, StoredAnswer
 from notification_service.domain.errors import (
@@ -24,10 +23,8 @@ from notification_service.domain.notification import (
     Reason,
     Status,
 )
-from notification_service.observability.metrics import Metrics
 from tests.application.desk import LIMIT, TRAIL, Desk, Store, a_draft, a_submission, at_once, outcomes
-from tests.stores.house import AN_HOUR
-from tests.stores.making import a_key, new_id
+from tests.stores.making import a_key
 
 
 async def test_what_is_accepted_is_stored_and_queued_before_the_answer(desk: Desk) -> None:
@@ -313,15 +310,7 @@ async def test_a_store_that_hangs_ends_in_an_error_for_one_and_for_many(
 ) -> None:
     monkeypatch.setattr(accepting, "FLUSH_PATIENCE", timedelta(milliseconds=100))
     desk.store.hangs = True
-    impatient = Accept(
-        store=desk.store,
-        limiter=desk.limiter,
-        publisher=desk.publisher,
-        metrics=Metrics(),
-        new_id=new_id,
-        channels=frozenset({"email"}),
-        keep_answers=AN_HOUR,
-    )
+    impatient = desk.another()
 
     async with asyncio.timeout(5):
         results = await asyncio.gather(

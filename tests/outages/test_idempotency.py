@@ -89,6 +89,24 @@ async def test_a_hundred_equal_requests_at_two_processes_are_one(stand: Stand) -
             assert len(await here.everything("/v1/notifications")) == counted
 
 
+async def test_equal_requests_that_fill_the_limit_are_one(stand: Stand) -> None:
+    """At two processes, each of which asks the limiter: nobody hears of a limit that its twins used up."""
+    path, document, status, size = REQUESTS["bulk"]
+    few = {"NS_RATE_LIMIT_PER_HOUR": str(size)}
+    ours, theirs = await asyncio.gather(stand.start("app", **few), stand.start("app", **few))
+    async with (
+        stand.calling(ours, user=USER, role="user") as here,
+        stand.calling(theirs, user=USER, role="user") as there,
+    ):
+        raced = [Raw.of((here, there)[n % 2], path, document, "one") for n in range(AT_ONCE)]
+        answers = await asyncio.gather(*raced)
+
+        assert {each.status for each in answers} == {status}
+        assert len({each.body for each in answers}) == 1
+        assert Counter(each.replayed for each in answers) == {True: AT_ONCE - 1, False: 1}
+        assert len(await here.everything("/v1/notifications")) == size
+
+
 async def test_a_process_that_dies_between_commit_and_answer_leaves_the_answer_to_the_others(
     stand: Stand,
 ) -> None:

@@ -20,6 +20,7 @@ from notification_service.application.submission import (
     is_due,
     shown_as,
 )
+from notification_service.application.twins import Twins
 from notification_service.domain.acceptance import IdempotencyKey, StoredAnswer
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import (
@@ -44,6 +45,8 @@ LARGEST_BATCH = 500
 WAITING_REQUESTS = 5_000
 FLUSH_PATIENCE = timedelta(seconds=10)
 CORRECTION_PATIENCE = timedelta(seconds=1)
+TWIN_PAUSES = (0.0, 0.05, 0.15, 0.3)
+"""Seconds between looks for the answer of a twin that another process may be storing right now."""
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +96,7 @@ class Accept:
         self._new_id = new_id
         self._channels = channels
         self._keep_answers = keep_answers
+        self._twins = Twins()
         self._publications = set[asyncio.Task[Mapping[int, bytes]]]()
         self._in_publication: dict[_Name, _Stored] = {}
         self._batcher: Batcher[Submission, Accepted | _Stored] = Batcher(
@@ -127,7 +131,29 @@ class Accept:
         when its only draft was refused, `IdempotencyKeyReusedError`, or an `UnavailableError` (then nobody
         knows whether it was stored: repeat it with its key).
         """
-        return await _told(await self._batched(submission))
+        if submission.key is None:
+            return await _told(await self._batched(submission))
+        async with self._twins.after_the_first(submission.key):
+            return await self._once(submission, submission.key)
+
+    async def _once(self, submission: Submission, key: IdempotencyKey) -> Accepted:
+        """A refusal stands only when no twin at another process was stored meanwhile."""
+        try:
+            result = await self._batched(submission)
+        except RateLimitedError:
+            if kept := await self._stored_elsewhere(key):
+                return kept
+            raise
+        if isinstance(result, _Stored) and not result.admission.notifications:
+            return await self._stored_elsewhere(key) or await _told(result)
+        return await _told(result)
+
+    async def _stored_elsewhere(self, key: IdempotencyKey) -> Accepted | None:
+        for pause in TWIN_PAUSES:
+            await asyncio.sleep(pause)
+            if kept := await self.recall(key):
+                return kept
+        return None
 
     async def _batched(self, submission: Submission) -> Accepted | _Stored:
         if len(submission.drafts) == 1:
@@ -167,19 +193,7 @@ class Accept:
         except UnavailableError as error:  # of the limiter: an answer that was kept needs none
             return [error] * len(submissions)
         stored = iter(await self._keep([each for each in admitted if isinstance(each, Admission)]))
-        results = [next(stored) if isinstance(each, Admission) else each for each in admitted]
-        return await self._reconsidered(submissions, results)
-
-    async def _reconsidered(
-        self, submissions: Sequence[Submission], results: Sequence[_Result]
-    ) -> Sequence[_Result]:
-        """A twin elsewhere may have been stored since we looked: its answer goes before a refusal."""
-        keys = [
-            submission.key if isinstance(result, RateLimitedError) else None
-            for submission, result in zip(submissions, results, strict=True)
-        ]
-        kept = await self._kept_answers(keys)
-        return [answer or result for answer, result in zip(kept, results, strict=True)]
+        return [next(stored) if isinstance(each, Admission) else each for each in admitted]
 
     async def _kept_answers(self, keys: Sequence[IdempotencyKey | None]) -> Sequence[_Result | None]:
         asked = [key for key in keys if key]
