@@ -11,6 +11,7 @@ import structlog
 
 from notification_service.application.batcher import Batcher
 from notification_service.application.burial import bury
+from notification_service.application.failing import Failing
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import AmbiguousDeliveryError, DeliveryError, UnavailableError
 from notification_service.domain.events import Letter, Parcel, buried
@@ -112,6 +113,7 @@ class Deliver:
         self._routes = routes
         self._pace = pace
         self._intake = intake
+        self._failing = Failing()
         self._metrics = metrics
         self._random = random
 
@@ -157,11 +159,14 @@ class Deliver:
     async def _receive(self, channel: ChannelType, *, limit: int, more: bool) -> Parcel:
         while True:
             try:
-                return await self._broker.receive(channel, limit=limit, more=more)
+                parcel = await self._broker.receive(channel, limit=limit, more=more)
             except UnavailableError as error:
-                log.warning("receive_failed", channel=channel, code=error.code)
+                self._failing.met("receive_failed", error)
             except Exception:  # one channel's trouble is not the others'
                 log.exception("receive_failed", channel=channel)
+            else:
+                self._failing.works("receive_failed")
+                return parcel
             await asyncio.sleep(AGAIN.total_seconds())
 
     async def _work_off(
@@ -181,10 +186,13 @@ class Deliver:
         """Write the letters down, however long the store is out of reach."""
         while True:
             try:
-                return await self._intake(letters)
+                await self._intake(letters)
             except UnavailableError as error:
-                log.warning("intake_failed", code=error.code)
-                await asyncio.sleep(AGAIN.total_seconds())
+                self._failing.met("intake_failed", error)
+            else:
+                self._failing.works("intake_failed")
+                return
+            await asyncio.sleep(AGAIN.total_seconds())
 
     async def _claimed(
         self, channel: ChannelType, parcel: Parcel, limit: int, stopping: asyncio.Event
@@ -208,11 +216,12 @@ class Deliver:
         try:
             claims = await self._store.claim(channel, limit=limit, lease=self._pace.lease, ids=parcel.ids)
         except UnavailableError as error:
-            log.warning("claim_failed", channel=channel, code=error.code)
+            self._failing.met("claim_failed", error)
             return None
         except Exception:  # one channel's trouble is not the others'
             log.exception("claim_refused", channel=channel)
             return None
+        self._failing.works("claim_failed")
         if claims:
             waited = [(claim.claimed_at - claim.notification.due_at).total_seconds() for claim in claims]
             self._metrics.claimed(channel, waited)
@@ -295,7 +304,7 @@ class Deliver:
             try:
                 return await settlements.submit(settlement)
             except UnavailableError as error:
-                log.warning("settle_failed", code=error.code)
+                self._failing.met("settle_failed", error)
                 await asyncio.sleep(AGAIN.total_seconds())
             except Exception:
                 # The sweeper takes it up when the lease has run out.
@@ -304,6 +313,7 @@ class Deliver:
 
     async def _settle(self, settlements: Sequence[Settlement]) -> Sequence[bool]:
         effective = await self._store.settle(settlements)
+        self._failing.works("settle_failed")
         self._metrics.settle_batch(len(settlements))
         return [each.claim.notification.id in effective for each in settlements]
 

@@ -233,14 +233,16 @@ async def _opened(database: Database) -> AsyncGenerator[Database]:
 
 
 async def _prepare(settings: Settings, database: Database) -> None:
+    told = ""
     while True:
         try:
             await _see_to_tables(settings)
             await database.open()
         except StoreUnavailableError as error:
-            log.warning(
-                "waiting_for_database", reason=str(error), remedy="start it, or correct NS_DATABASE_URL"
-            )
+            if (reason := str(error)) != told:
+                remedy = "start it, or correct NS_DATABASE_URL"
+                log.warning("waiting_for_database", reason=reason, remedy=remedy)
+                told = reason
             await asyncio.sleep(WAIT_FOR_DATABASE.total_seconds())
         else:
             return

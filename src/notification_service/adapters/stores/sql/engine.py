@@ -98,10 +98,18 @@ class Database:
         """Take note of the time that PostgreSQL has just told: its answer arrives later, never earlier."""
         self._offset = told - _monotonic()
 
-    async def check(self) -> str:
-        """Return the product and version; take note of its time."""
+    async def check(self, *, must_write: bool = False) -> str:
+        """Return the product and version; take note of its time.
+
+        With `must_write` a database that only reads, as a standby does, counts as out of reach.
+        """
         async with self.statement() as connection:
-            return await self._look(connection)
+            version = await self._look(connection)
+            if must_write and self.is_postgres and await _only_reads(connection):
+                raise StoreUnavailableError(
+                    "the database only reads for now; NS_DATABASE_URL must lead to the primary"
+                )
+            return version
 
     async def _look(self, connection: AsyncConnection) -> str:
         if self.is_postgres:
@@ -177,6 +185,10 @@ def is_outage(error: BaseException) -> bool:
 
 def _sql_state(error: BaseException) -> str:
     return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+
+
+async def _only_reads(connection: AsyncConnection) -> bool:
+    return bool((await connection.execute(text("SHOW transaction_read_only"))).scalar_one() == "on")
 
 
 def _monotonic() -> datetime:

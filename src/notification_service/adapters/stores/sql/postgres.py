@@ -212,7 +212,7 @@ class PostgresStore:
 
     async def check(self) -> str:
         """See `NotificationStore.check`."""
-        return await self._database.check()
+        return await self._database.check(must_write=True)
 
     async def add_many(
         self, acceptances: Sequence[Acceptance], *, keep_answers: timedelta, hold: timedelta = timedelta()
