@@ -136,6 +136,7 @@ def _note(scene: Scene, evidence: Evidence) -> None:
     report.bound = bound(evidence)
     report.struck, report.faults = dict(scene.blows.struck), scene.blows.log
     report.figures["exits"] = dict(scene.blows.exits)
+    report.figures["blind"] = {"seconds": round(scene.hands.blind_seconds, 1), "for": scene.hands.blind_for}
     report.kills = _kills(scene.blows.struck)
     found = judge(evidence, scene.plan)
     if report.longest_stall > LONGEST_STALL:  # leases run out on a machine that stands still

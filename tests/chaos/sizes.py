@@ -20,7 +20,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "settings": PATIENT,
     },
     "hang": {"accepts": 6_000, "kills": 0, "others": 0},
-    "full": {"accepts": 100_000, "seconds": 700, "kills": 25, "others": 20, "storms": 6},
+    "full": {"accepts": 100_000, "seconds": 450, "kills": 25, "others": 20, "storms": 6},
 }
 
 
