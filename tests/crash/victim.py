@@ -117,4 +117,4 @@ class Victim:
             command, settings=self.settings, folder=self.folder, log=log, port=port
         )
         self.processes.append(process)
-        return await process.answers()
+        return await process.serves()

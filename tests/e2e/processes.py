@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
@@ -53,9 +54,16 @@ class ServiceProcess:
         return cls(running, path, f"http://127.0.0.1:{port}")
 
     async def answers(self) -> Self:
-        """Return once it answers; raise `DidNotStartError` when it ended or takes too long."""
+        """Return once it lives; raise `DidNotStartError` when it ended or takes too long."""
+        return await self._until(is_healthy)
+
+    async def serves(self) -> Self:
+        """Return once it can do its work; raise `DidNotStartError` when it ended or takes too long."""
+        return await self._until(is_ready)
+
+    async def _until(self, holds: Callable[[str], Awaitable[bool]]) -> Self:
         end = time.monotonic() + START_SECONDS
-        while not await is_healthy(self.url):
+        while not await holds(self.url):
             if self.running.poll() is not None or time.monotonic() > end:
                 raise DidNotStartError(self.last_words())
             await asyncio.sleep(0.05)
@@ -105,10 +113,19 @@ def ordinary_settings(folder: Path) -> dict[str, str]:
 
 
 async def is_healthy(url: str) -> bool:
-    """Whether a service answers there."""
-    timeout = aiohttp.ClientTimeout(total=2)
+    """Whether a process lives there."""
+    return await _answer(f"{url}/health") == HTTPStatus.OK
+
+
+async def is_ready(url: str) -> bool:
+    """Whether what lives there can do its work; a worker does not say."""
+    return await _answer(f"{url}/health/ready") in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}
+
+
+async def _answer(url: str) -> int | None:
+    timeout = aiohttp.ClientTimeout(total=4)
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{url}/health") as answer:
-            return answer.status == 200
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+            return answer.status
     except (aiohttp.ClientError, TimeoutError, OSError):
-        return False
+        return None

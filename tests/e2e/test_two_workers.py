@@ -140,7 +140,7 @@ async def _start(
     log = f"{program}{len(processes)}.log"
     process = ServiceProcess.start(command, settings=settings, folder=folder, log=log, port=port)
     processes.append(process)
-    return await process.answers()
+    return await process.serves()
 
 
 def _token(settings: dict[str, str], folder: Path) -> str:

@@ -147,7 +147,7 @@ async def run(*, seed: int, count: int, database: str | None = None) -> Report:
         command: list[str | Path] = [PROGRAMS / "app", "--port", str(port)]
         service = ServiceProcess.start(command, settings=settings, folder=folder, log="app.log", port=port)
         try:
-            await service.answers()
+            await service.serves()
             return await _fuzz(service, port, settings["NS_JWT_SECRET"], seed=seed, count=count)
         finally:
             service.end()

@@ -39,7 +39,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     command: list[str | Path] = [PROGRAMS / "app", "--port", str(port)]
     service = ServiceProcess.start(command, settings=chosen, folder=folder, log="app.log", port=port)
     try:
-        asyncio.run(service.answers())
+        asyncio.run(service.serves())
         admin = bearer(chosen["NS_JWT_SECRET"], "schemathesis", role="admin")
         yield Served(schemathesis.openapi.from_url(f"{service.url}/openapi.json"), admin)
     finally:

@@ -124,7 +124,7 @@ class _Site:
             command, settings=self.settings, folder=self.folder, log=log, port=port
         )
         self.processes.append(process)
-        await process.answers()
+        await process.serves()
 
 
 async def _measure(plan: Plan, site: _Site) -> Report:
