@@ -14,6 +14,8 @@ from tests.outages.traffic import Traffic
 
 ANSWER_SECONDS = 11.5
 """Ten for the work, one for the broker, and what a busy machine adds."""
+PATIENCE_SECONDS = 100.0
+"""A claim whose answer an outage swallowed is found when its lease, a minute, has run out."""
 READY_SECONDS = 3.5
 """Two for each look, all at the same time."""
 
@@ -32,7 +34,7 @@ class Site:
         """Wait until the traffic flows."""
         await until(lambda: len(self.traffic.accepted) > 100, "nothing accepted")
 
-    async def delivered(self, *, seconds: float = 20) -> None:
+    async def delivered(self, *, seconds: float = PATIENCE_SECONDS) -> None:
         """What was promised is all there is, and everything of it arrives once."""
         wanted = set(self.traffic.accepted.values())
         assert len(wanted) == len(self.traffic.accepted)

@@ -23,7 +23,7 @@ from tests.outages.stand import (
 )
 from tests.outages.traffic import Traffic
 
-pytestmark = [pytest.mark.timeout(90), pytest.mark.postgres]
+pytestmark = [pytest.mark.timeout(200), pytest.mark.postgres]
 
 FROZEN_SECONDS = 13.0
 """More than any request may take."""

@@ -11,7 +11,7 @@ import pytest
 from tests.outages.postgres import OwnPostgres
 from tests.outages.stand import a_stand, an_email, until
 
-pytestmark = [pytest.mark.timeout(90), pytest.mark.postgres]
+pytestmark = [pytest.mark.timeout(200), pytest.mark.postgres]
 
 DUE = 100_000
 EMAILS = 300

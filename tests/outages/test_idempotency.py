@@ -16,7 +16,7 @@ from tests.e2e.caller import Caller
 from tests.outages.postgres import OwnPostgres
 from tests.outages.stand import Stand, a_stand, an_email, until
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.postgres]
+pytestmark = [pytest.mark.timeout(180), pytest.mark.postgres]
 
 USER = "ann"
 AT_ONCE = 100

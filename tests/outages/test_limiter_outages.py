@@ -12,7 +12,7 @@ from tests.outages.stand import a_stand, events, readiness, until, until_missing
 from tests.outages.traffic import Traffic
 from tests.services.redis import OwnRedis
 
-pytestmark = [pytest.mark.timeout(90), pytest.mark.postgres, pytest.mark.redis]
+pytestmark = [pytest.mark.timeout(200), pytest.mark.postgres, pytest.mark.redis]
 
 REFUSAL_SECONDS = 2.0
 """Half a second for the call that tries, and what a busy machine adds."""

@@ -14,7 +14,7 @@ from tests.outages.postgres import OwnPostgres
 from tests.outages.stand import a_stand, until, until_ready
 from tests.outages.traffic import Traffic
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.postgres]
+pytestmark = [pytest.mark.timeout(200), pytest.mark.postgres]
 
 CLIENTS = 2_000
 SECONDS = 10.0

@@ -14,7 +14,7 @@ from tests.outages.stand import a_stand, until, until_ready
 from tests.outages.traffic import Traffic
 from tests.services.kafka import OwnKafka
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.postgres, pytest.mark.kafka]
+pytestmark = [pytest.mark.timeout(200), pytest.mark.postgres, pytest.mark.kafka]
 
 SLOW_WORK = {"NS_WORKER_CONCURRENCY": "4"}
 SOON = {"NS_QUEUED_TIMEOUT_SECONDS": "2", "NS_LEASE_SECONDS": "12"}
