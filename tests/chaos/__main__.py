@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ SCENARIOS: dict[str, Scenario] = {"chaos": chaos, "rolling": rolling, "hang": ha
 def main() -> int:
     """Run as told; 0 when everything adds up, 1 when not."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for client in ("aiokafka", "aio_pika", "aiormq"):  # that nobody answers yet is no news here
+        logging.getLogger(client).setLevel(logging.CRITICAL)
     options = _options()
     if options.plant == "all":
         return _run_all_plants(options)

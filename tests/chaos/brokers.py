@@ -1,7 +1,6 @@
 """Each broker the service can be run with: how it is started, killed, wiped and named in the settings."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import override
@@ -105,10 +104,6 @@ BROKERS: dict[str, Callable[[Path, Warden], Server] | None] = {
     "rabbitmq": Rabbitmq,
 }
 """None stands for the database itself."""
-
-
-for client in ("aiokafka", "aio_pika", "aiormq"):
-    logging.getLogger(client).setLevel(logging.CRITICAL)  # that nobody answers yet is no news here
 
 
 def a_broker(name: str, folder: Path, warden: Warden) -> Server | None:
