@@ -13,7 +13,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from structlog.testing import capture_logs
 
-from notification_service.adapters.brokers import kafka_producer
+from notification_service.adapters.brokers import kafka_consumer, kafka_producer
 from notification_service.adapters.brokers.kafka import KafkaBroker
 from notification_service.domain.errors import BrokerUnavailableError
 from notification_service.domain.notification import Notification, NotificationId
@@ -62,14 +62,15 @@ async def stopped(own_kafka: OwnKafka, how: str) -> None:
     await asyncio.to_thread(getattr(own_kafka, how))
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("how", ["kill", "wipe"])
 async def test_killed_or_wiped_and_started_again_it_is_used_again(
     own_kafka: OwnKafka, broker: KafkaBroker, how: str
 ) -> None:
-    """Under load, with somebody consuming all the time."""
+    """Under load, with somebody consuming all the time, who may need `JOINING` to give up an old group."""
     before, during, after = notifications(50), notifications(50), notifications(50)
     with capture_logs() as lines:
-        async with broker, asyncio.timeout(55):
+        async with broker, asyncio.timeout(kafka_consumer.JOINING.total_seconds() + 60):
             await answering(broker)
             async with broker.consuming(CONSUMED):
                 await broker.publish(before)
