@@ -17,6 +17,8 @@ import uvloop
 CHUNK = 65_536
 SLOW_SECONDS = 0.05
 SLOW_CHUNK = 4_096
+GONE = (OSError, RuntimeError)
+"""The other side has left: uvloop says so with a RuntimeError where asyncio drops what is written."""
 
 
 class Mode(StrEnum):
@@ -72,7 +74,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.add(writer)
-        with suppress(OSError):
+        with suppress(*GONE):
             await self._passes(to_client=False)
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
             self.writers.add(back)
@@ -85,7 +87,7 @@ class Proxy:
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_client: bool
     ) -> None:
-        with suppress(OSError):
+        with suppress(*GONE):
             while data := await reader.read(SLOW_CHUNK if self.mode is Mode.SLOW else CHUNK):
                 await self._passes(to_client=to_client)
                 writer.write(data)
@@ -102,7 +104,7 @@ class Proxy:
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     """End a connection with RST: what is under way is gone."""
-    with suppress(OSError):
+    with suppress(*GONE):
         at_once = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
     writer.transport.abort()
