@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -53,25 +53,22 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What is stored and being published: its answer may still change, and with it that of its repeats."""
+    """What is stored and being published: its answer may still change."""
 
     admission: Admission
     publication: asyncio.Task[Mapping[int, bytes]]
     """Ends with the answers that had to change, by the identity of their admission."""
-    replayed: bool = False
 
     async def accepted(self) -> Accepted:
         corrected = await asyncio.shield(self.publication)
         return Accepted(
             answer=corrected.get(id(self.admission), self.admission.answer),
             status_code=self.admission.submission.status_code,
-            replayed=self.replayed,
-            allowance=None if self.replayed else self.admission.allowance,
+            allowance=self.admission.allowance,
         )
 
 
 type _Result = Accepted | _Stored | Exception
-type _Name = tuple[str, str]
 
 
 class Accept:
@@ -98,7 +95,6 @@ class Accept:
         self._keep_answers = keep_answers
         self._twins = Twins()
         self._publications = set[asyncio.Task[Mapping[int, bytes]]]()
-        self._in_publication: dict[_Name, _Stored] = {}
         self._batcher: Batcher[Submission, Accepted | _Stored] = Batcher(
             self._flush, largest=LARGEST_BATCH, capacity=WAITING_REQUESTS, patience=FLUSH_PATIENCE
         )
@@ -151,7 +147,7 @@ class Accept:
     async def _stored_elsewhere(self, key: IdempotencyKey) -> Accepted | None:
         for pause in TWIN_PAUSES:
             await asyncio.sleep(pause)
-            if kept := await self.recall(key):
+            if kept := await self._kept(key):
                 return kept
         return None
 
@@ -172,10 +168,16 @@ class Accept:
 
         For a repeat that would be refused today and was accepted when it came first: its `expires_at` passed.
         """
+        if key is None:
+            return None
+        async with self._twins.after_the_first(key):
+            return await self._kept(key)
+
+    async def _kept(self, key: IdempotencyKey) -> Accepted | None:
         [kept] = await self._kept_answers([key])
         if isinstance(kept, Exception):
             raise kept
-        return await _told(kept) if kept else None
+        return kept
 
     async def _flush(self, submissions: Sequence[Submission]) -> Sequence[_Result]:
         """Accept many submissions with one question to the limiter and one transaction."""
@@ -195,25 +197,19 @@ class Accept:
         stored = iter(await self._keep([each for each in admitted if isinstance(each, Admission)]))
         return [next(stored) if isinstance(each, Admission) else each for each in admitted]
 
-    async def _kept_answers(self, keys: Sequence[IdempotencyKey | None]) -> Sequence[_Result | None]:
+    async def _kept_answers(
+        self, keys: Sequence[IdempotencyKey | None]
+    ) -> Sequence[Accepted | Exception | None]:
         asked = [key for key in keys if key]
-        if not asked:
-            return [None] * len(keys)
-        running = dict(self._in_publication)  # what ends while we ask was perhaps not yet corrected
-        kept = iter(await self._store.find_answers(asked))
-        running |= self._in_publication
-        return [self._replay(key, next(kept), running) if key else None for key in keys]
+        kept = iter(await self._store.find_answers(asked) if asked else ())
+        return [self._replay(key, next(kept)) if key else None for key in keys]
 
-    def _replay(
-        self, key: IdempotencyKey, answer: StoredAnswer | None, running: Mapping[_Name, _Stored]
-    ) -> _Result | None:
+    def _replay(self, key: IdempotencyKey, answer: StoredAnswer | None) -> Accepted | Exception | None:
         if answer is None:
             return None
         if answer.fingerprint != key.fingerprint:
             return IdempotencyKeyReusedError()
         self._metrics.replayed()
-        if first := running.get((key.caller, key.key)):
-            return replace(first, replayed=True)
         return Accepted(answer=answer.body, status_code=answer.status_code, replayed=True)
 
     async def _admit(self, submissions: Sequence[Submission]) -> Sequence[Admission | Exception]:
@@ -282,27 +278,10 @@ class Accept:
         taken = await self._add(storable, hold) if storable else ()
         kept = {id(each): answer for each, answer in zip(storable, taken, strict=True)}
         stored = [each for each in storable if not kept[id(each)]]
-        publication = self._publication(stored, is_ours=bool(hold))
+        publication = asyncio.create_task(self._publish(stored, is_ours=bool(hold)), context=Context())
+        self._publications.add(publication)
+        publication.add_done_callback(self._publications.discard)
         return [self._result(each, kept.get(id(each)), publication) for each in admissions]
-
-    def _publication(
-        self, stored: Sequence[Admission], *, is_ours: bool
-    ) -> asyncio.Task[Mapping[int, bytes]]:
-        task = asyncio.create_task(self._publish(stored, is_ours=is_ours), context=Context())
-        running = {
-            (each.submission.key.caller, each.submission.key.key): _Stored(each, task)
-            for each in stored
-            if each.submission.key
-        }
-        self._in_publication |= running
-        self._publications.add(task)
-        task.add_done_callback(lambda _: self._end(task, running))
-        return task
-
-    def _end(self, publication: asyncio.Task[Mapping[int, bytes]], names: Iterable[_Name]) -> None:
-        self._publications.discard(publication)
-        for name in names:
-            self._in_publication.pop(name, None)
 
     async def _add(self, admissions: Sequence[Admission], hold: timedelta) -> Sequence[StoredAnswer | None]:
         try:
@@ -360,8 +339,7 @@ class Accept:
         publication: asyncio.Task[Mapping[int, bytes]],
     ) -> _Result:
         if kept and admission.submission.key:
-            key = admission.submission.key
-            return self._replay(key, kept, self._in_publication) or RequestInProgressError()
+            return self._replay(admission.submission.key, kept) or RequestInProgressError()
         return _Stored(admission, publication)
 
 

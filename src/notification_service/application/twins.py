@@ -11,8 +11,8 @@ from notification_service.domain.errors import UnavailableError
 class Twins:
     """Requests with the same idempotency key in this process.
 
-    A twin must not use up its receiver's limit while the first one's answer is on its way: it would make that
-    answer depend on how many twins there are.
+    A twin must not use up its receiver's limit while the first one's answer is on its way, nor read an answer
+    that may still change: what it hears would depend on how many twins there are and when they came.
     """
 
     def __init__(self) -> None:
