@@ -8,6 +8,7 @@ from time import monotonic
 
 import structlog
 
+from notification_service.application.pausing import pause
 from notification_service.domain.errors import UnavailableError
 from notification_service.domain.status_events import StatusEvent
 from notification_service.observability.metrics import Metrics
@@ -38,17 +39,15 @@ class Announce:
 
     async def run(self, *, stopping: asyncio.Event) -> None:
         """Announce until `stopping` is set."""
-        pause, watch_at = INTERVAL, monotonic()
+        wait, watch_at = INTERVAL, monotonic()
         while not stopping.is_set():
             await self._announce_all(stopping)
             self._tell()
             if monotonic() >= watch_at:
                 watch_at = monotonic() + WATCH_INTERVAL.total_seconds()
                 await self._watch()
-            pause = min(2 * pause, LONGEST_PAUSE) if self._trouble else INTERVAL
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause.total_seconds()):
-                    await stopping.wait()
+            wait = min(2 * wait, LONGEST_PAUSE) if self._trouble else INTERVAL
+            await pause(wait.total_seconds(), unless=stopping)
 
     async def _announce_all(self, stopping: asyncio.Event) -> None:
         self._trouble = None

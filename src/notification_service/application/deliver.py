@@ -12,6 +12,7 @@ import structlog
 from notification_service.application.batcher import Batcher
 from notification_service.application.burial import bury
 from notification_service.application.failing import Failing
+from notification_service.application.pausing import pause
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import AmbiguousDeliveryError, DeliveryError, UnavailableError
 from notification_service.domain.events import Letter, Parcel, buried
@@ -206,7 +207,7 @@ class Deliver:
             claims = await self._claim(channel, parcel, limit)
             if claims is not None:
                 return claims, asked_at
-            await _unless(stopping, asyncio.sleep(AGAIN.total_seconds()))
+            await pause(AGAIN.total_seconds(), unless=stopping)
         return None
 
     async def _claim(self, channel: ChannelType, parcel: Parcel, limit: int) -> Sequence[Claim] | None:

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 
 import structlog
 
+from notification_service.application.pausing import pause
 from notification_service.domain.errors import BrokerUnavailableError, UnavailableError
 from notification_service.domain.notification import Notification
 from notification_service.observability.metrics import Metrics
@@ -53,7 +53,7 @@ class Relay:
             if monotonic() >= adopt_at:
                 adopt_at = monotonic() + ADOPTION_INTERVAL.total_seconds()
                 await self._guarded(self._adopt)
-            await _pause(INTERVAL.total_seconds(), stopping)
+            await pause(INTERVAL.total_seconds(), unless=stopping)
 
     async def publish_due(self, stopping: asyncio.Event) -> int:
         """Publish everything that is due and that nobody holds; return how many were taken for it."""
@@ -65,7 +65,7 @@ class Relay:
             began = monotonic()
             taken = await self._publish_some(lacking)
             published += taken
-            await _pause(began + taken / PER_SECOND - monotonic(), stopping)
+            await pause(began + taken / PER_SECOND - monotonic(), unless=stopping)
             if taken < BATCH:
                 break
         if lacking:  # held until here, so that they don't stand before the others of this round
@@ -123,9 +123,3 @@ class Relay:
             log.warning("relay_failed", code=error.code)
         except Exception:
             log.exception("relay_failed")
-
-
-async def _pause(seconds: float, stopping: asyncio.Event) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(max(seconds, 0)):
-            await stopping.wait()

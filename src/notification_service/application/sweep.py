@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 
 import structlog
 
 from notification_service.application.burial import bury
+from notification_service.application.pausing import pause
 from notification_service.domain.channels import ChannelType
 from notification_service.domain.errors import UnavailableError
 from notification_service.domain.events import buried
@@ -144,6 +144,4 @@ async def _every(
             log.warning(failure, code=error.code)
         except Exception:
             log.exception(failure)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(interval.total_seconds()):
-                await stopping.wait()
+        await pause(interval.total_seconds(), unless=stopping)
